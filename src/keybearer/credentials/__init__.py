@@ -1,0 +1,1 @@
+"""The formats of the three credentials, pure: no storage, no clock, no randomness of their own."""

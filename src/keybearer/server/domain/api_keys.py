@@ -1,0 +1,26 @@
+"""Api-Keys as they are kept: never the key itself, only its SHA-256."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from keybearer.credentials.api_key import ApiKeyKind
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """`key_hash` is the SHA-256 of the key's text. `hint` is the first characters of it, for people who look for one."""
+
+    id: UUID
+    application_id: UUID
+    kind: ApiKeyKind
+    key_hash: bytes
+    hint: str
+    permissions: frozenset[str]
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    last_used_at: int | None = None
+
+
+PERMISSIONS = frozenset({"guard", "admin"})
+"""What a secret key can be given. A key with a permission works at Keybearer only; guards refuse it from callers."""

@@ -1,0 +1,40 @@
+"""The feed: the log of everything that ends or changes a credential before its time.
+
+A process replays it into the state against which it checks credentials (`keybearer.guard`). Positions are ordered by
+commit: who has seen position n has seen everything up to n.
+"""
+
+from dataclasses import dataclass
+
+from keybearer.guard.state import ApiKeyState, ApplicationState, Entry, RevokedSession, RevokedUser
+
+ENTRY_GRACE = 120
+"""Seconds that an entry outlives the last access token that it concerns."""
+
+STATE_ENTRY_LIFETIME = 86400
+"""Seconds that an entry about an application, a key or the key set stays; the state itself is in the snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSnapshot:
+    """The whole state at `position`. `as_of` is when the database was read."""
+
+    epoch: str
+    position: int
+    as_of: int
+    key_set_version: int
+    applications: tuple[ApplicationState, ...]
+    keys: tuple[ApiKeyState, ...]
+    sessions: tuple[RevokedSession, ...]
+    users: tuple[RevokedUser, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedTail:
+    """What follows a position, in order. `reset`: the follower must take the snapshot (another epoch, a position gone)."""
+
+    epoch: str
+    position: int
+    as_of: int
+    entries: tuple[Entry, ...]
+    reset: bool = False
