@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
-from keybearer.credentials.alphabet import decode_base64url, encode_base64url
+from keybearer.base64url import decode_base64url, encode_base64url
 
 RANDOM_BYTES = 32
 _RANDOM_LENGTH = 43

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
-from keybearer.credentials.alphabet import decode_base64url, encode_base64url
+from keybearer.base64url import decode_base64url, encode_base64url
 
 PREFIX = "kbr_"
 NONCE_BYTES = 16

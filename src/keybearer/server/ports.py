@@ -16,7 +16,7 @@ from keybearer.server.domain.applications import Application
 from keybearer.server.domain.attempts import Charge, ChargeOutcome
 from keybearer.server.domain.audit import Actor, AuditEvent, RecordedEvent
 from keybearer.server.domain.revocations import FeedSnapshot, FeedTail
-from keybearer.server.domain.secret_keys import KeyState, SecretKey
+from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
 from keybearer.server.domain.sessions import (
     Ended,
     EndReason,
@@ -61,7 +61,8 @@ class KeyEncryptionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PasswordVerdict:
-    """`rehashed` is a new hash of the same password, when it was right and its stored hash is not of the current kind."""
+    """`rehashed` is a new hash of the same password, when it was right and its stored hash is not of the current
+    kind."""
 
     right: bool
     rehashed: str | None = None
@@ -86,8 +87,8 @@ class SessionStore(Protocol):
     async def create(self, new: NewSession, actor: Actor) -> Grant | SessionRefused:
         """Insert a session at place 0, if user and application are enabled and the password version is unchanged.
 
-        Also, in the same transaction: ends the user's oldest sessions beyond `MAX_SESSIONS_PER_USER`, removes the bucket
-        `name_bucket`, remembers `place_hash` as a known place (20 a user, the oldest go).
+        Also, in the same transaction: ends the user's oldest sessions beyond `MAX_SESSIONS_PER_USER`, removes the
+        bucket `name_bucket`, remembers `place_hash` as a known place (20 a user, the oldest go).
         """
 
     async def refresh(self, presentation: Presentation, actor: Actor) -> RefreshOutcome:
@@ -193,8 +194,8 @@ class SecretKeyStore(Protocol):
         """next → active, and the active key of its purpose → retired. False when the key is not next, or not usable yet
         by the storage's clock."""
 
-    async def remove_retired(self, retired_before: int, actor: Actor) -> int:
-        """Remove keys that were retired before this instant; how many."""
+    async def remove_retired(self, purpose: KeyPurpose, retired_before: int, actor: Actor) -> int:
+        """Remove the keys of a purpose that were retired before this instant; how many."""
 
 
 class Feed(Protocol):
@@ -254,4 +255,5 @@ class Storage(Protocol):
 
     async def remove_expired(self, *, limit: int, audit_before: int) -> Removed:
         """Remove at most `limit` rows of each kind: sessions whose absolute limit (or whose end and last access token)
-        has passed, expired feed entries, buckets worth nothing, audit events before `audit_before`, places of 90 days."""
+        has passed, expired feed entries, buckets worth nothing, audit events before `audit_before`, places of 90
+        days."""

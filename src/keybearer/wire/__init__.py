@@ -1,0 +1,1 @@
+"""The documents of the HTTP API, shared by the service, the clients and the guard."""

@@ -8,7 +8,8 @@ from keybearer.credentials.api_key import ApiKeyKind
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """`key_hash` is the SHA-256 of the key's text. `hint` is the first characters of it, for people who look for one."""
+    """`key_hash` is the SHA-256 of the key's text. `hint` is the first characters of it, for people who look for
+    one."""
 
     id: UUID
     application_id: UUID

@@ -38,3 +38,21 @@ class Refused:
 
 
 ChargeOutcome = Admitted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPolicy:
+    """How many logins are admitted, by what they are charged to.
+
+    `name_known`: one user at one known place; `name_unknown`: one name from everywhere else; `address`: one IPv4
+    address
+    or IPv6 /64; `network`: one IPv6 /48; `application`: one application, which is never refused for it, but whose
+    unknown addresses then pay `alarmed_cost` for each attempt.
+    """
+
+    name_known: Allowance = Allowance(10)
+    name_unknown: Allowance = Allowance(30)
+    address: Allowance = Allowance(100)
+    network: Allowance = Allowance(1000)
+    application: Allowance = Allowance(1000)
+    alarmed_cost: int = 5

@@ -31,7 +31,8 @@ class FeedSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class FeedTail:
-    """What follows a position, in order. `reset`: the follower must take the snapshot (another epoch, a position gone)."""
+    """What follows a position, in order. `reset`: the follower must take the snapshot (another epoch, a position
+    gone)."""
 
     epoch: str
     position: int

@@ -22,8 +22,8 @@ class KeyState(StrEnum):
 class SecretKey:
     """`id` is random, 32 bits: refresh tokens carry it; `kid` of a signing key is its JWK thumbprint (RFC 7638).
 
-    `algorithm` is a JWS algorithm for signing keys, `HS256` for refresh-token keys. `encrypted` is the key (PKCS #8 or 32
-    random bytes) as `KeyEncryption` sealed it. `public_jwk` is the JSON text of the public key; empty for a
+    `algorithm` is a JWS algorithm for signing keys, `HS256` for refresh-token keys. `encrypted` is the key (PKCS #8
+    or 32 random bytes) as `KeyEncryption` sealed it. `public_jwk` is the JSON text of the public key; empty for a
     refresh-token key. `usable_from`: when the key may be made active, so that every cache has seen it by then.
     """
 

@@ -1,4 +1,5 @@
-"""Sessions: one login of one user in one application, one row for its whole life; and the outcomes of what is done to them.
+"""Sessions: one login of one user in one application, one row for its whole life; and the outcomes of what is done
+to them.
 
 The chain of a session's refresh tokens is the pair (`place`, `moved_at`) of its row. Every token that was ever issued
 can be derived from it (`keybearer.credentials.refresh_token`), so none is stored.
@@ -39,7 +40,8 @@ class SessionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`nonce` (16 random bytes) binds refresh tokens to this row; `token_key_id` names the refresh-token key of the last move.
+    """`nonce` (16 random bytes) binds refresh tokens to this row; `token_key_id` names the refresh-token key of the
+    last move.
 
     `idempotency_hash` is the SHA-256 of the Idempotency-Key of the last move. `access_until` is the latest `exp` of an
     access token issued in the session.
@@ -132,7 +134,8 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The chain moved on: the row's token is new. `regressed`: the row was behind the token (a failover lost a commit)."""
+    """The chain moved on: the row's token is new. `regressed`: the row was behind the token (a failover lost a
+    commit)."""
 
     grant: Grant
     regressed: bool = False

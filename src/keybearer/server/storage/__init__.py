@@ -1,0 +1,11 @@
+"""The two databases, behind `ports.Storage`. Written once:
+
+    operations/    what is done, as generators that yield statements and are sent rows; no I/O
+    stores.py      the ports' methods, each an operation given to a runner
+    rows.py        rows to domain values
+    sqlite.py      a runner: one writer thread with group commit, one reader thread
+    postgres.py    a runner: a pool of connections
+    schema.py      the tables (Alembic, `migrations/`), on both
+
+The SQL of the operations is PostgreSQL's; `dialects.py` says what SQLite is given instead.
+"""

@@ -1,0 +1,97 @@
+# Everything that a person or a machine does with this repository. `make help` lists it.
+
+PYTHON ?= python3
+TEST_WORKERS ?= 2
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv with everything that development needs
+
+$(STAMP): requirements/dev.txt pyproject.toml tools/setup.sh
+	@PYTHON="$(PYTHON)" tools/setup.sh
+
+.PHONY: demo
+demo: setup ## Run the service on this machine and a tour of its API (DEMO_ONCE=1: end after the tour)
+	@$(BIN)/keybearer demo
+
+.PHONY: test
+test: setup ## Run all tests (ARGS="-k name": some of them)
+	@$(BIN)/pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: bench
+bench: setup ## Run the benchmarks
+	@$(BIN)/python bench/run.py $(ARGS)
+
+.PHONY: check
+check: check-format check-lint check-types check-imports check-rules check-requirements check-generated ## Everything but the tests
+	@echo "check: passed"
+
+.PHONY: check-format
+check-format: setup
+	@echo "check: format"
+	@$(BIN)/ruff format --quiet --check . || { echo "check: run 'make format'"; exit 1; }
+
+.PHONY: check-lint
+check-lint: setup
+	@echo "check: lint"
+	@$(BIN)/ruff check --quiet .
+
+.PHONY: check-types
+check-types: setup
+	@echo "check: types"
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: check-imports
+check-imports: setup
+	@echo "check: import contracts"
+	@$(BIN)/lint-imports --no-cache > .venv/import-contracts.log || { cat .venv/import-contracts.log; exit 1; }
+
+.PHONY: check-rules
+check-rules: setup
+	@echo "check: rules of our own"
+	@$(BIN)/python tools/check_rules.py
+
+.PHONY: check-requirements
+check-requirements: setup
+	@echo "check: requirements belong to their inputs"
+	@$(BIN)/python tools/compile_requirements.py --check
+
+.PHONY: check-generated
+check-generated: setup
+	@echo "check: generated files are up to date"
+	@$(BIN)/python tools/generate_openapi.py --check
+	@$(BIN)/python tools/generate_errors.py --check
+	@$(BIN)/python tools/generate_configuration.py --check
+
+.PHONY: format
+format: setup ## Format the code and sort its imports
+	@$(BIN)/ruff check --quiet --select I --fix .
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: generate
+generate: setup ## Write the generated files anew
+	@$(BIN)/python tools/generate_openapi.py
+	@$(BIN)/python tools/generate_errors.py
+	@$(BIN)/python tools/generate_configuration.py
+
+.PHONY: requirements
+requirements: setup ## Compile requirements/*.txt (ARGS=--upgrade: take the newest versions)
+	@$(BIN)/python tools/compile_requirements.py $(ARGS)
+
+.PHONY: dist
+dist: setup ## Build the wheel and the source distribution into dist/
+	@rm -rf dist
+	@$(BIN)/hatchling build
+
+.PHONY: clean
+clean: ## Remove everything that can be made again
+	rm -rf .venv dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

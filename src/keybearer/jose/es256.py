@@ -1,0 +1,75 @@
+"""ES256: ECDSA with P-256 and SHA-256 (RFC 7518 section 3.4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from keybearer.base64url import encode_base64url
+from keybearer.jose.errors import InvalidJws, InvalidKey
+from keybearer.jose.members import read_octets
+
+_COORDINATE = 32
+_SIGNATURE = 2 * _COORDINATE
+_ECDSA = ec.ECDSA(SHA256())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Es256PublicKey:
+    kty: ClassVar[str] = "EC"
+    _key: ec.EllipticCurvePublicKey
+
+    @classmethod
+    def from_members(cls, jwk: Mapping[str, object]) -> Self:
+        """A key of an EC JWK (RFC 7518 section 6.2.1); InvalidKey for another curve and a point that is not on it."""
+        if jwk.get("crv") != "P-256":
+            raise InvalidKey("the curve of an ES256 key is P-256")
+        x, y = (int.from_bytes(read_octets(jwk, name, _COORDINATE)) for name in ("x", "y"))
+        try:
+            return cls(ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key())
+        except ValueError:
+            raise InvalidKey("the point is not on the curve") from None
+
+    def members(self) -> dict[str, str]:
+        """The members that make up the key (RFC 7638 section 3.2)."""
+        numbers = self._key.public_numbers()
+        x, y = (encode_base64url(number.to_bytes(_COORDINATE)) for number in (numbers.x, numbers.y))
+        return {"kty": self.kty, "crv": "P-256", "x": x, "y": y}
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Raises InvalidJws unless `signature` is r, then s, of 32 bytes each, and holds."""
+        if len(signature) != _SIGNATURE:
+            raise InvalidJws("the signature has the wrong length")
+        r, s = int.from_bytes(signature[:_COORDINATE]), int.from_bytes(signature[_COORDINATE:])
+        try:
+            self._key.verify(encode_dss_signature(r, s), data, _ECDSA)
+        except InvalidSignature:
+            raise InvalidJws("the signature does not hold") from None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Es256PrivateKey:
+    key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def generate(cls) -> Self:
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    @classmethod
+    def of(cls, key: PrivateKeyTypes) -> Self:
+        """InvalidKey when `key` is of another kind or curve."""
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise InvalidKey("an ES256 key is an elliptic curve key on P-256")
+        return cls(key)
+
+    def public_key(self) -> Es256PublicKey:
+        return Es256PublicKey(self.key.public_key())
+
+    def sign(self, data: bytes) -> bytes:
+        r, s = decode_dss_signature(self.key.sign(data, _ECDSA))
+        return r.to_bytes(_COORDINATE) + s.to_bytes(_COORDINATE)

@@ -1,0 +1,105 @@
+"""Who waits for a hash, and whose turn it is. Pure and for one thread; every operation takes constant time."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass(eq=False, slots=True)
+class Entry(Generic[Item]):
+    """One piece of work. `source` None is the service's own work, which no share limits."""
+
+    item: Item
+    source: bytes | None
+    known_place: bool
+
+
+class _Lane(Generic[Item]):
+    """Entries by source, the sources in turn and those of one source in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[bytes | None, OrderedDict[Entry[Item], None]] = OrderedDict()
+        self.size = 0
+
+    def put(self, entry: Entry[Item]) -> None:
+        self._sources.setdefault(entry.source, OrderedDict())[entry] = None
+        self.size += 1
+
+    def take(self) -> Entry[Item]:
+        source, entries = self._sources.popitem(last=False)
+        entry, _ = entries.popitem(last=False)
+        if entries:
+            self._sources[source] = entries
+        self.size -= 1
+        return entry
+
+    def remove(self, entry: Entry[Item]) -> bool:
+        entries = self._sources.get(entry.source)
+        if entries is None or entry not in entries:
+            return False
+        del entries[entry]
+        if not entries:
+            del self._sources[entry.source]
+        self.size -= 1
+        return True
+
+
+class FairQueue(Generic[Item]):
+    """Attempts from known places and from unknown ones are served alternately, and of each kind the sources in turn.
+
+    At most `limit` entries wait, and at most half of them from unknown places: the other half is kept for the known
+    ones. A source has at most `per_source_limit` entries in hand, waiting or taken.
+    """
+
+    def __init__(self, *, limit: int, per_source_limit: int) -> None:
+        self._limit = limit
+        self._per_source_limit = per_source_limit
+        self._lanes = {True: _Lane[Item](), False: _Lane[Item]()}
+        self._in_hand: dict[bytes, int] = {}
+        self._known_place_next = True
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._lanes[True].size + self._lanes[False].size
+
+    def put(self, entry: Entry[Item]) -> bool:
+        """False, and nothing changed, when the queue or the entry's share of it is full."""
+        if not self._admits(entry):
+            return False
+        self._lanes[entry.known_place].put(entry)
+        if entry.source is not None:
+            self._in_hand[entry.source] = self._in_hand.get(entry.source, 0) + 1
+        return True
+
+    def _admits(self, entry: Entry[Item]) -> bool:
+        if entry.source is not None and self._in_hand.get(entry.source, 0) >= self._per_source_limit:
+            return False
+        kept = entry.known_place or self._lanes[False].size < self._limit // 2
+        return kept and len(self) < self._limit
+
+    def take(self) -> Entry[Item] | None:
+        """The next entry, or None when nobody waits. Its source has it in hand until `finish`."""
+        preferred, other = self._lanes[self._known_place_next], self._lanes[not self._known_place_next]
+        lane = preferred if preferred.size else other
+        if not lane.size:
+            return None
+        entry = lane.take()
+        self._known_place_next = not entry.known_place
+        return entry
+
+    def finish(self, entry: Entry[Item]) -> None:
+        """A taken entry is done."""
+        if entry.source is None:
+            return
+        self._in_hand[entry.source] -= 1
+        if not self._in_hand[entry.source]:
+            del self._in_hand[entry.source]
+
+    def withdraw(self, entry: Entry[Item]) -> bool:
+        """Drop an entry that still waits. False, and nothing changed, when it does not wait (any more)."""
+        if not self._lanes[entry.known_place].remove(entry):
+            return False
+        self.finish(entry)
+        return True

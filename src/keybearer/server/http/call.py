@@ -1,0 +1,40 @@
+"""A request that has passed the checks which its route asks for."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from keybearer.credentials.access_token import AccessToken
+from keybearer.errors import AccessTokenError
+from keybearer.guard.state import ApiKeyState
+from keybearer.server.http.request import Request
+
+
+@dataclass(slots=True)
+class Call:
+    """`key`, `token` and `body` are set as the route's `Needs` and `body` say.
+
+    `token_error` is why there is no token, on a route that can do with a refresh token instead. `parameter` is the
+    variable part of the path.
+    """
+
+    request: Request
+    parameter: str = ""
+    key: ApiKeyState | None = None
+    token: AccessToken | None = None
+    token_error: AccessTokenError | None = None
+    body: Any = None
+
+    @property
+    def application_id(self) -> UUID:
+        """The application of a call whose route needs a key."""
+        if self.key is None:
+            raise TypeError("this route does not ask for an Api-Key")
+        return UUID(self.key.application_id)
+
+    @property
+    def access_token(self) -> AccessToken:
+        """The verified token of a call whose route needs one."""
+        if self.token is None:
+            raise TypeError("this route does not ask for an access token")
+        return self.token

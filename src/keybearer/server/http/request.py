@@ -1,0 +1,143 @@
+"""One request as the server hands it over (ASGI 3.0), read no further than a handler asks."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+from urllib.parse import parse_qs
+
+from keybearer.errors import BodyTooLarge, MalformedRequest
+from keybearer.server.domain.audit import Actor
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_ONCE_ONLY = (b"api-key", b"authorization", b"content-length", b"origin")
+_MAX_AGENT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """`max_body` in bytes; `body_timeout` in seconds for the whole body."""
+
+    max_body: int = 16_384
+    body_timeout: float = 10.0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+class RequestIds:
+    """Ids for requests that bring none: a random part for the process, and a count."""
+
+    def __init__(self, random: bytes) -> None:
+        self._process = random.hex()
+        self._count = itertools.count(1)
+
+    def __call__(self) -> str:
+        return f"{self._process}-{next(self._count):x}"
+
+
+class Request:
+    """Method, path and headers of one request, and its body on demand."""
+
+    __slots__ = ("_limits", "_receive", "_scope", "headers", "method", "path", "request_id")
+
+    def __init__(self, scope: Scope, receive: Receive, limits: RequestLimits, fresh_id: Callable[[], str]) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._limits = limits
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        sent = self.header(b"x-request-id")
+        self.request_id = sent if sent is not None and _REQUEST_ID.fullmatch(sent) else fresh_id()
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header, by its lower-case name."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def check_headers(self) -> None:
+        """Raise MalformedRequest when a header that must stand once stands twice (contract.md section 2)."""
+        raw: Sequence[tuple[bytes, bytes]] = self._scope["headers"]
+        if len(raw) == len(self.headers):
+            return
+        names = [name for name, _ in raw]
+        for name in _ONCE_ONLY:
+            if names.count(name) > 1:
+                raise MalformedRequest(f"The header {name.decode().title()} stands in the request more than once.")
+
+    def check_declared_length(self) -> None:
+        """Raise BodyTooLarge, or MalformedRequest for a length that is no number, before any of the body is read."""
+        declared = self.headers.get(b"content-length")
+        if declared is None:
+            return
+        if not declared.isdigit():
+            raise MalformedRequest("The Content-Length header is not a number.")
+        if len(declared) > 12 or int(declared) > self._limits.max_body:
+            raise BodyTooLarge
+
+    async def body(self) -> bytes:
+        """The whole body. Raises BodyTooLarge, and MalformedRequest when it does not arrive."""
+        try:
+            async with asyncio.timeout(self._limits.body_timeout):
+                return await self._read_body()
+        except TimeoutError:
+            raise MalformedRequest("The body did not arrive in time.") from None
+
+    async def _read_body(self) -> bytes:
+        body = b""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedRequest("The connection was closed before the body had arrived.")
+            chunk: bytes = message.get("body", b"")
+            body += chunk
+            if len(body) > self._limits.max_body:
+                raise BodyTooLarge
+            if not message.get("more_body", False):
+                return body
+
+    def query_flag(self, name: str) -> bool | None:
+        """A boolean of the query (`true`, `false`), or None when it is not there. Raises MalformedRequest."""
+        query: bytes = self._scope["query_string"]
+        try:
+            values = parse_qs(query.decode("latin-1"), max_num_fields=20).get(name)
+        except ValueError:
+            raise MalformedRequest("The query has too many parameters.") from None
+        if values is None:
+            return None
+        if len(values) > 1 or values[0] not in ("true", "false"):
+            raise MalformedRequest(f"The query parameter {name} takes true or false.")
+        return values[0] == "true"
+
+    def actor(self) -> Actor:
+        """Who asks, for the audit trail."""
+        agent = _UNPRINTABLE.sub("?", (self.header(b"user-agent") or "")[:_MAX_AGENT])
+        return Actor("client", address=self._address(), agent=agent, request_id=self.request_id)
+
+    def _address(self) -> str:
+        """The client's address: the peer's, or, as long as the peer is a trusted proxy, the one that it names."""
+        client = self._scope.get("client")
+        address: str = client[0] if client else ""
+        if not self._limits.trusted_proxies:
+            return address
+        named = [part.strip() for part in self._forwarded_for().split(",") if part.strip()]
+        while named and self._is_trusted(address):
+            address = named.pop()
+        return address
+
+    def _forwarded_for(self) -> str:
+        return ",".join(value.decode("latin-1") for name, value in self._scope["headers"] if name == b"x-forwarded-for")
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._limits.trusted_proxies)

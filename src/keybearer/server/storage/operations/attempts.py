@@ -1,0 +1,27 @@
+"""Charging the limiter's buckets (domain/attempts.py says how a bucket works)."""
+
+from keybearer.server.domain.attempts import Admitted, Charge, ChargeOutcome, Refused
+from keybearer.server.storage.statements import Access, Statement, Steps, operation
+
+# `excluded.full_at - $2` is now: what is tried to insert is now + cost.
+_CHARGE = """
+    INSERT INTO attempt (key, full_at) VALUES ($1, clock_ms() + $2::bigint)
+    ON CONFLICT (key) DO UPDATE SET full_at = GREATEST(attempt.full_at, excluded.full_at - $2::bigint) + $2::bigint
+    WHERE attempt.full_at + $2::bigint <= excluded.full_at - $2::bigint + $3::bigint
+    RETURNING full_at"""
+_AHEAD = "SELECT full_at - clock_ms() AS ahead FROM attempt WHERE key = $1"
+
+
+@operation(Access.SINGLE)
+def charge(charge: Charge) -> Steps[ChargeOutcome]:
+    allowance = charge.allowance
+    if charge.cost > allowance.limit:
+        return Refused(max(1, allowance.period))  # more than the bucket ever holds
+    # Rounded up, and the bucket with it: it holds exactly `limit` charges, whatever `period / limit` leaves over.
+    step = -(-allowance.period * 1000 // allowance.limit)
+    cost, capacity = step * charge.cost, step * allowance.limit
+    if (yield Statement(_CHARGE, (charge.key, cost, capacity))):
+        return Admitted()
+    rows = yield Statement(_AHEAD, (charge.key,))
+    wait = (rows[0]["ahead"] if rows else 0) + cost - capacity
+    return Refused(max(1, -(-wait // 1000)))

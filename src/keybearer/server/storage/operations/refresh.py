@@ -1,0 +1,176 @@
+"""Refreshing: one decision on one locked row, by the table of contract.md section 3.
+
+The decision is SQL, the same on both databases, and is written for any number of presented tokens at once. PostgreSQL
+decides, changes and records in one statement; SQLite in a few, in the writer's transaction.
+"""
+
+from keybearer.server.domain.audit import Actor, AuditKind
+from keybearer.server.domain.sessions import (
+    EndReason,
+    Moved,
+    Presentation,
+    RefreshOutcome,
+    RefreshRefused,
+    Repeated,
+    SessionPolicy,
+)
+from keybearer.server.storage.operations import log, trail
+from keybearer.server.storage.rows import GRANTED_USER, SESSION, grant, session, uuid_of
+from keybearer.server.storage.statements import Access, Combined, Row, Rows, Statement, Steps, operation
+
+PRESENTED = """presented AS (
+    SELECT $1::uuid AS session_id, $2::bigint AS place, $3::bigint AS moved_at, $4::bytea AS binder,
+           $5::uuid AS application_id, $6::bytea AS idempotency_hash, $7::bigint AS token_key_id,
+           $8::text AS actor_kind, $9::text AS address, $10::text AS agent, $11::text AS request_id
+)"""
+"""What was presented, by whom."""
+
+_FOUND = f"""found AS MATERIALIZED (
+    SELECT {SESSION}, {GRANTED_USER}, u.status, a.disabled_at AS application_disabled_at,
+           COALESCE(a.access_token_lifetime, $12::bigint) * 1000 AS access_lifetime,
+           COALESCE(a.session_idle_lifetime, $13::bigint) * 1000 AS idle_lifetime
+    FROM presented p
+    JOIN session s ON s.id = p.session_id
+    JOIN users u ON u.id = s.user_id
+    JOIN application a ON a.id = s.application_id
+    FOR NO KEY UPDATE OF s
+)"""
+"""The rows, as they are once nobody else is changing them."""
+
+_TIMED = """timed AS MATERIALIZED (SELECT found.*, clock_ms() AS now FROM found)"""
+"""The clock is read after the lock was had: who waited for it sees no move in the future."""
+
+_JUDGED = """judged AS MATERIALIZED (
+    SELECT t.*, p.place AS presented_place, p.token_key_id AS next_token_key_id,
+           p.idempotency_hash AS presented_idempotency_hash,
+           p.actor_kind, p.address, p.agent, p.request_id,
+           p.address <> t.last_address OR p.agent <> t.last_agent AS elsewhere,
+           t.now - t.now % 1000 AS issued_at,
+           LEAST(t.now - t.now % 1000 + t.access_lifetime, t.absolute_until - t.absolute_until % 1000) AS expires_at,
+           CASE
+               WHEN binder_of(t.nonce, t.id, p.place, p.moved_at) <> p.binder THEN 'unknown'
+               WHEN t.application_id <> p.application_id THEN 'wrong_application'
+               WHEN t.revoked_at IS NOT NULL OR t.status <> 'enabled' OR t.application_disabled_at IS NOT NULL
+                   THEN 'revoked'
+               WHEN t.now >= t.idle_until OR t.now >= t.absolute_until THEN 'expired'
+               WHEN p.place > t.place THEN 'regressed'
+               WHEN p.place = t.place AND p.moved_at = t.moved_at THEN
+                   CASE WHEN t.place = 0 OR $14::bigint = 0 OR t.now - t.moved_at >= $14::bigint
+                        THEN 'moved' ELSE 'repeated' END
+               WHEN p.place >= t.place - 1 AND (
+                   ($14::bigint > 0 AND t.now - t.moved_at < $14::bigint)
+                   OR p.idempotency_hash = t.idempotency_hash
+               ) THEN 'repeated'
+               ELSE 'reused'
+           END AS outcome
+    FROM timed t JOIN presented p ON p.session_id = t.id
+)"""
+"""The table of contract.md section 3, from the first reason to refuse to the last."""
+
+_MOVES = "outcome IN ('moved', 'regressed')"
+_GRANTS = "outcome IN ('moved', 'regressed', 'repeated')"
+
+_DECIDED = f"""decided AS MATERIALIZED (
+    SELECT outcome, elsewhere, now, actor_kind, address, agent, request_id, issued_at, expires_at,
+           email, first_name, last_name, roles, ver,
+           id, user_id, application_id, nonce, created_at, absolute_until, first_address, first_agent,
+           CASE outcome WHEN 'moved' THEN place + 1 WHEN 'regressed' THEN presented_place + 1 ELSE place END AS place,
+           CASE WHEN {_MOVES} THEN GREATEST(now, moved_at) ELSE moved_at END AS moved_at,
+           CASE WHEN {_MOVES} THEN next_token_key_id ELSE token_key_id END AS token_key_id,
+           CASE WHEN {_MOVES} THEN presented_idempotency_hash ELSE idempotency_hash END AS idempotency_hash,
+           CASE WHEN {_GRANTS} THEN GREATEST(now, last_used_at) ELSE last_used_at END AS last_used_at,
+           CASE WHEN {_GRANTS} THEN LEAST(now + idle_lifetime, absolute_until) ELSE idle_until END AS idle_until,
+           CASE WHEN {_GRANTS} THEN GREATEST(access_until, expires_at) ELSE access_until END AS access_until,
+           CASE WHEN {_GRANTS} THEN address ELSE last_address END AS last_address,
+           CASE WHEN {_GRANTS} THEN agent ELSE last_agent END AS last_agent,
+           CASE outcome WHEN 'reused' THEN now ELSE revoked_at END AS revoked_at,
+           CASE outcome WHEN 'reused' THEN '{EndReason.REUSE}' ELSE revoked_reason END AS revoked_reason,
+           CASE WHEN outcome = 'moved' THEN '{AuditKind.REFRESH}'
+                WHEN outcome = 'regressed' THEN '{AuditKind.STATE_REGRESSED}'
+                WHEN outcome = 'repeated' AND elsewhere THEN '{AuditKind.REFRESH_ELSEWHERE}'
+                WHEN outcome = 'reused' THEN '{AuditKind.REFRESH_REUSED}'
+           END AS audit_kind
+    FROM judged
+)"""
+"""The rows as they are after the decision."""
+
+DECISION = f"WITH {PRESENTED}, {_FOUND}, {_TIMED}, {_JUDGED}, {_DECIDED}"
+
+_DECIDE = f"{DECISION} SELECT * FROM decided"
+
+_AT_ONCE = f"""{DECISION}, changed AS (
+    UPDATE session AS s SET
+        place = d.place, moved_at = d.moved_at, token_key_id = d.token_key_id, idempotency_hash = d.idempotency_hash,
+        last_used_at = d.last_used_at, idle_until = d.idle_until, access_until = d.access_until,
+        last_address = NULLIF(d.last_address, s.first_address), last_agent = NULLIF(d.last_agent, s.first_agent),
+        revoked_at = d.revoked_at, revoked_reason = d.revoked_reason
+    FROM decided d
+    WHERE s.id = d.id AND (d.{_GRANTS} OR d.outcome = 'reused')
+    RETURNING s.id, d.outcome, d.access_until
+), written AS (
+    INSERT INTO audit_event ({trail.COLUMNS})
+    SELECT now, audit_kind, actor_kind, address, agent, request_id, user_id, application_id, id, '{{}}'
+    FROM decided WHERE audit_kind IS NOT NULL
+), reused AS MATERIALIZED (
+    SELECT id, access_until, row_number() OVER (ORDER BY id) AS number, count(*) OVER () AS total
+    FROM changed WHERE outcome = 'reused'
+), counter AS (
+    UPDATE feed SET position = feed.position + one.total FROM (SELECT total FROM reused LIMIT 1) one
+    RETURNING feed.position
+), appended AS (
+    INSERT INTO revocation (position, kind, subject_id, ver, expires_at)
+    SELECT counter.position - reused.total + reused.number, '{log.EntryKind.SESSION}', reused.id, 0,
+           reused.access_until + {log.GRACE_MS}
+    FROM reused CROSS JOIN counter
+)
+SELECT * FROM decided"""
+
+_CHANGE = """UPDATE session SET
+        place = $2, moved_at = $3, token_key_id = $4, idempotency_hash = $5, last_used_at = $6, idle_until = $7,
+        access_until = $8, last_address = NULLIF($9, first_address), last_agent = NULLIF($10, first_agent),
+        revoked_at = $11, revoked_reason = $12
+    WHERE id = $1"""
+_CHANGED_COLUMNS = (
+    *("id", "place", "moved_at", "token_key_id", "idempotency_hash", "last_used_at", "idle_until"),
+    *("access_until", "last_address", "last_agent", "revoked_at", "revoked_reason"),
+)
+_WRITE = f"INSERT INTO audit_event ({trail.COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{{}}')"
+_WRITTEN_COLUMNS = (
+    *("now", "audit_kind", "actor_kind", "address", "agent", "request_id"),
+    *("user_id", "application_id", "id"),
+)
+
+
+@operation(Access.SINGLE)
+def refresh(presentation: Presentation, actor: Actor, policy: SessionPolicy) -> Steps[RefreshOutcome]:
+    token = presentation.token
+    args = (
+        *(token.session_id, token.place, token.moved_at, token.binder, presentation.application_id),
+        *(presentation.idempotency_hash, presentation.next_token_key_id),
+        *(actor.kind, actor.address, actor.agent, actor.request_id),
+        *(policy.access_token_lifetime, policy.idle_lifetime, policy.refresh_retry_window * 1000),
+    )
+    rows = yield Combined(Statement(_AT_ONCE, args), lambda: _step_by_step(args))
+    return _outcome(rows[0]) if rows else RefreshRefused.UNKNOWN
+
+
+def _step_by_step(args: tuple[object, ...]) -> Steps[Rows]:
+    rows = yield Statement(_DECIDE, args)
+    for row in rows:
+        if row["outcome"] in ("moved", "regressed", "repeated", "reused"):
+            yield Statement(_CHANGE, tuple(row[column] for column in _CHANGED_COLUMNS))
+        if row["audit_kind"] is not None:
+            yield Statement(_WRITE, tuple(row[column] for column in _WRITTEN_COLUMNS))
+        if row["outcome"] == "reused":
+            yield from log.append(log.session_entry(uuid_of(row["id"]), row["access_until"]))
+    return rows
+
+
+def _outcome(row: Row) -> RefreshOutcome:
+    outcome = row["outcome"]
+    if outcome not in ("moved", "regressed", "repeated"):
+        return RefreshRefused(outcome)
+    granted = grant(row, session(row), row["issued_at"], row["expires_at"])
+    if outcome == "repeated":
+        return Repeated(granted, elsewhere=bool(row["elsewhere"]))
+    return Moved(granted, regressed=outcome == "regressed")

@@ -1,0 +1,175 @@
+"""Operations on a PostgreSQL server, over a pool of connections that opens and recovers by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import asyncpg
+
+from keybearer.errors import StorageUnavailable
+from keybearer.server.domain.sessions import SessionPolicy
+from keybearer.server.ports import Randomness
+from keybearer.server.storage.dialects import POSTGRES_CLOCK, postgres_sql
+from keybearer.server.storage.statements import Access, Combined, Operation, Repeat, Rows, Statement, Step
+from keybearer.server.storage.stores import Stores
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds to wait for a connection, a free one or a new one."""
+
+STATEMENT_TIMEOUT = 5.0
+"""Seconds after which a statement is given up: the server, or the way to it, hangs."""
+
+BULK_TIMEOUT = 600.0
+"""The same for operations over very many rows."""
+
+ATTEMPTS = 5
+"""How often a transaction is tried that the server ended in favour of another one."""
+
+UNAVAILABLE: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresSystemError,
+    asyncpg.PostgresIOError,
+    asyncpg.ReadOnlySQLTransactionError,  # the server has become a standby
+    asyncpg.UndefinedTableError,  # not migrated yet
+    asyncpg.UndefinedColumnError,
+)
+"""What says that the database cannot be asked now, rather than that the question was wrong."""
+
+
+CANNOT_CONNECT: tuple[type[BaseException], ...] = (*UNAVAILABLE, ValueError)
+"""The same while connecting; a ValueError is a URL that cannot be parsed."""
+
+
+def unavailable(error: BaseException) -> StorageUnavailable:
+    """The same as our own exception. It names what happened and never quotes the URL, which holds a password."""
+    return StorageUnavailable(f"The database cannot be reached ({type(error).__name__}).")
+
+
+async def perform(connection: "Connection", operation: Operation[T], clock: str) -> T:
+    """Run an operation's generator to its outcome."""
+    seconds = BULK_TIMEOUT if operation.access is Access.BULK else STATEMENT_TIMEOUT
+    steps = operation.start()
+    try:
+        step = next(steps)
+        while True:
+            step = steps.send(await _take(connection, step, clock, seconds))
+    except StopIteration as done:
+        outcome: T = done.value
+        return outcome
+
+
+async def _take(connection: "Connection", step: Step, clock: str, seconds: float) -> Rows:
+    match step:
+        case Statement(sql, args) | Combined(Statement(sql, args), _):
+            return await connection.fetch(postgres_sql(sql, clock), *args, timeout=seconds)
+        case Repeat(sql, rows_of_args):
+            await connection.executemany(postgres_sql(sql, clock), rows_of_args, timeout=seconds)
+            return ()
+
+
+async def _keep_state(_: object) -> None:
+    """Between two operations nothing is reset: none leaves a setting, a cursor or a lock behind. Saves a round trip."""
+
+
+class PostgresStorage(Stores):
+    """`ports.Storage` on a server. `clock_sql` is the expression for the storage's clock; tests put another there."""
+
+    def __init__(
+        self,
+        url: str,
+        policy: SessionPolicy,
+        randomness: Randomness,
+        *,
+        pool_size: int = 10,
+        clock_sql: str = POSTGRES_CLOCK,
+    ) -> None:
+        super().__init__(self, policy, randomness)
+        self._url = url
+        self._pool_size = pool_size
+        self._clock_sql = clock_sql
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> None:
+        """Connects to nothing yet, so that the service starts, and resumes, whenever the server does."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=0,
+                max_size=self._pool_size,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=STATEMENT_TIMEOUT,
+                max_inactive_connection_lifetime=300,
+                reset=_keep_state,
+                server_settings={
+                    "application_name": "keybearer",
+                    "default_transaction_isolation": "read committed",
+                    "plan_cache_mode": "force_generic_plan",  # every statement goes by keys: planning is pure cost
+                    "jit": "off",
+                },
+            )
+        except CANNOT_CONNECT as error:
+            raise unavailable(error) from None
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), STATEMENT_TIMEOUT)
+        except TimeoutError:
+            pool.terminate()
+
+    async def run(self, operation: Operation[T], /) -> T:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._attempt(operation)
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                continue
+        return await self._attempt(operation)
+
+    async def _attempt(self, operation: Operation[T]) -> T:
+        async with self._connection() as connection:
+            match operation.access:
+                case Access.READ | Access.SINGLE:
+                    return await perform(connection, operation, self._clock_sql)
+                case Access.SNAPSHOT:
+                    async with connection.transaction(isolation="repeatable_read", readonly=True):
+                        return await perform(connection, operation, self._clock_sql)
+                case Access.TRANSACTION | Access.BULK:
+                    async with connection.transaction():
+                        return await perform(connection, operation, self._clock_sql)
+
+    @asynccontextmanager
+    async def _connection(self) -> "AsyncIterator[Connection]":
+        if self._pool is None:
+            raise StorageUnavailable("The storage is not open.")
+        try:
+            connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT)
+        except CANNOT_CONNECT as error:
+            raise unavailable(error) from None  # its message may quote the URL
+        try:
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection)
+        except UNAVAILABLE as error:
+            if isinstance(error, ValueError):
+                raise  # asyncpg's word for arguments of the wrong type: a defect of ours
+            raise unavailable(error) from error

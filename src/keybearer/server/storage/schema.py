@@ -1,0 +1,217 @@
+"""The state of the tables, and how they are brought to the state that this release needs.
+
+Alembic decides what is to be run and writes it as SQL; the storage's own drivers run it, all of it in one transaction
+and under a lock, so that two processes that start at once migrate once. All functions block: they are for the command
+line and the start of the service. A database is named by its URL, `sqlite:///path` or `postgresql://…`.
+"""
+
+import asyncio
+import io
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from keybearer.errors import StorageUnavailable
+from keybearer.server.storage.postgres import CANNOT_CONNECT, unavailable
+from keybearer.server.storage.sqlite import connect, create_file
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+T = TypeVar("T")
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x6B657962656172  # of PostgreSQL's advisory locks, by any number that nobody else takes
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+
+Plan = Callable[[str | None], Sequence[str]]
+"""From the current revision to the statements that are to be run."""
+
+
+class SchemaState(StrEnum):
+    """How the tables stand to this release. `BEHIND` needs `migrate`; `AHEAD` was migrated by a newer release."""
+
+    EMPTY = "empty"
+    BEHIND = "behind"
+    CURRENT = "current"
+    AHEAD = "ahead"
+
+
+def sqlite_path(database_url: str) -> Path | None:
+    """The file of an SQLite URL; None for a PostgreSQL URL. Raises ValueError for any other."""
+    if database_url.startswith(_SQLITE):
+        return Path(database_url.removeprefix(_SQLITE))
+    if database_url.startswith(_POSTGRES):
+        return None
+    raise ValueError("a database URL starts with sqlite:/// or postgresql://")
+
+
+def head_revision() -> str:
+    """The revision that this release needs."""
+    head = _scripts().get_current_head()
+    if head is None:
+        raise RuntimeError("this build has no migrations")
+    return head
+
+
+def current_revision(database_url: str) -> str | None:
+    """The revision of the tables; None for an empty database."""
+    path = sqlite_path(database_url)
+    if path is None:
+        return _run(_postgres_revision(database_url))
+    if not path.exists():
+        return None
+    with _guarded(path) as connection:
+        return _sqlite_revision(connection)
+
+
+def schema_state(database_url: str) -> SchemaState:
+    """What the service checks before it serves."""
+    current = current_revision(database_url)
+    if current is None:
+        return SchemaState.EMPTY
+    if current == head_revision():
+        return SchemaState.CURRENT
+    try:
+        _scripts().get_revision(current)
+    except CommandError:
+        return SchemaState.AHEAD
+    return SchemaState.BEHIND
+
+
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Bring the tables up to `revision`, from whatever older one they have. Changes nothing when they have it."""
+    dialect = _dialect(database_url)
+    _apply(database_url, lambda current: _script(command.upgrade, dialect, current, revision))
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take the tables back to an older `revision` (`base`: none at all). For tests: data is lost."""
+    dialect = _dialect(database_url)
+    _apply(database_url, lambda current: _script(command.downgrade, dialect, current, revision))
+
+
+def _dialect(database_url: str) -> str:
+    return "postgresql" if sqlite_path(database_url) is None else "sqlite"
+
+
+def _config(dialect: str, output: io.StringIO | None = None) -> Config:
+    config = Config(output_buffer=output)
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["dialect"] = dialect
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config("sqlite"))
+
+
+class _Statements(io.StringIO):
+    """Collects what Alembic writes: one statement (or comment) at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def write(self, text: str) -> int:
+        if text.strip() and not text.startswith("--"):
+            self.texts.append(text.strip())
+        return len(text)
+
+
+def _script(change: Callable[..., None], dialect: str, current: str | None, revision: str) -> Sequence[str]:
+    """The statements of `change` (Alembic's upgrade or downgrade) from the current revision."""
+    target = head_revision() if revision == "head" else revision
+    if current == target or (current is None and target == "base"):
+        return ()
+    statements = _Statements()
+    change(_config(dialect, statements), f"{current or 'base'}:{target}", sql=True)
+    if current is not None:
+        return statements.texts
+    # Alembic creates its table whenever it starts from nothing; a downgrade to nothing has left it there.
+    return ("DROP TABLE IF EXISTS alembic_version", *statements.texts)
+
+
+def _apply(database_url: str, plan: Plan) -> None:
+    path = sqlite_path(database_url)
+    if path is None:
+        _run(_apply_to_postgres(database_url, plan))
+    else:
+        create_file(path)
+        with _guarded(path) as connection:
+            _apply_to_sqlite(connection, plan)
+
+
+def _guarded(path: Path) -> closing[sqlite3.Connection]:
+    try:
+        return closing(connect(path))
+    except sqlite3.DatabaseError as error:
+        raise StorageUnavailable("The database file cannot be opened.") from error
+
+
+def _sqlite_revision(connection: sqlite3.Connection) -> str | None:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _apply_to_sqlite(connection: sqlite3.Connection, plan: Plan) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in plan(_sqlite_revision(connection)):
+            connection.execute(statement)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+async def _postgres_revision(database_url: str) -> str | None:
+    connection = await _connect(database_url)
+    try:
+        return await _revision_over(connection)
+    finally:
+        await connection.close()
+
+
+async def _revision_over(connection: "Connection") -> str | None:
+    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return revision
+
+
+async def _apply_to_postgres(database_url: str, plan: Plan) -> None:
+    connection = await _connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            for statement in plan(await _revision_over(connection)):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _connect(database_url: str) -> "Connection":
+    try:
+        return await asyncpg.connect(database_url, timeout=10)
+    except CANNOT_CONNECT as error:
+        raise unavailable(error) from None  # its message may quote the URL
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end on a loop of its own, so that a caller inside a running loop may block on it too."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -1,0 +1,124 @@
+"""The limiter and the hash queue: what a stranger can use up, and what he cannot."""
+
+import asyncio
+from collections import Counter
+
+from keybearer.server.domain.places import origin_of
+from tests.http.world import World, attributes, code_of, running
+from tests.support.backends import Backend
+
+TRUSTING = {"trusted_proxies": "127.0.0.1/32"}
+
+
+async def log_in_from(world: World, address: str, password: str, username: str = "jane@example.com") -> tuple[int, str]:
+    answer = await world.log_in(username, password, headers={"X-Forwarded-For": address})
+    return (200, "") if answer.status_code == 200 else code_of(answer)
+
+
+async def test_parallel_guesses_are_charged_one_by_one(backend: Backend) -> None:
+    async with running(backend, {"limit_address": "1000", "hash_per_address_limit": "500"}) as world:
+        before = world.hasher.verifications
+        answers = await asyncio.gather(*(world.log_in(password=f"guess {n}") for n in range(200)))
+        outcomes = Counter(answer.status_code for answer in answers)
+        assert outcomes == {401: 30, 429: 170}
+        assert world.hasher.verifications - before == 30
+
+
+async def test_an_address_is_limited_whatever_names_it_tries(backend: Backend) -> None:
+    async with running(backend, {"limit_address": "20"}) as world:
+        outcomes = [await world.log_in(f"user{n}@example.com", "guess") for n in range(25)]
+        assert Counter(answer.status_code for answer in outcomes) == {401: 20, 429: 5}
+
+
+async def test_a_flood_from_elsewhere_does_not_lock_the_owner_out(backend: Backend) -> None:
+    async with running(backend, {**TRUSTING}) as world:
+        home, password = "198.51.100.7", "correct horse battery"
+        assert await log_in_from(world, home, password) == (200, "")
+        for n in range(60):
+            await log_in_from(world, f"203.0.113.{n}", "guess")
+        assert (await log_in_from(world, "203.0.113.99", password))[0] == 429
+        assert await log_in_from(world, home, password) == (200, "")
+        assert await log_in_from(world, "198.51.100.200", password) == (200, "")
+
+
+async def test_success_resets_the_name_and_not_the_address(backend: Backend) -> None:
+    async with running(backend, {"limit_address": "12", "limit_name_unknown": "5", **TRUSTING}) as world:
+        for n in range(4):
+            assert (await log_in_from(world, f"192.0.2.{n}", "guess"))[0] == 401
+        assert (await log_in_from(world, "192.0.2.9", "correct horse battery"))[0] == 200
+        for n in range(4):
+            assert (await log_in_from(world, f"192.0.3.{n}", "guess"))[0] == 401
+        for n in range(12):
+            await log_in_from(world, "10.0.0.1", "guess", f"nobody{n}@example.com")
+        assert (await log_in_from(world, "10.0.0.1", "guess", "another@example.com"))[0] == 429
+
+
+async def test_the_application_never_refuses_but_unknown_addresses_pay_more(backend: Backend) -> None:
+    async with running(backend, {"limit_application": "10", "limit_address": "20", **TRUSTING}) as world:
+        for n in range(12):
+            await log_in_from(world, f"192.0.2.{n}", "guess", f"nobody{n}@example.com")
+        outcomes = [await log_in_from(world, "10.0.0.1", "guess", f"other{n}@example.com") for n in range(6)]
+        assert [status for status, _ in outcomes] == [401, 401, 401, 401, 429, 429]
+        assert (await log_in_from(world, "198.51.100.7", "correct horse battery"))[0] == 200
+
+
+async def test_an_unknown_name_is_limited_like_a_known_one(backend: Backend) -> None:
+    async with running(backend, {"limit_address": "1000"}) as world:
+        for username in ("jane@example.com", "nobody@example.com", "not a name at all"):
+            outcomes = [(await world.log_in(username, "guess")).status_code for _ in range(32)]
+            assert outcomes == [401] * 30 + [429] * 2
+
+
+async def test_time_gives_attempts_back(backend: Backend) -> None:
+    async with running(backend) as world:
+        for _ in range(30):
+            await world.log_in(password="guess")
+        refused = await world.log_in(password="guess")
+        assert refused.status_code == 429
+        await world.advance(int(refused.headers["retry-after"]))
+        assert (await world.log_in()).status_code == 200
+
+
+async def test_every_refusal_costs_one_verification(world: World) -> None:
+    """Unknown user, wrong password: the same body, and one verification each."""
+    bodies = []
+    for username in ("jane@example.com", "nobody@example.com", "+41446681801", "no name"):
+        before = world.hasher.verifications
+        answer = await world.log_in(username, "wrong password", headers={"X-Request-Id": "same"})
+        bodies.append(answer.content)
+        assert world.hasher.verifications == before + 1
+    assert len(set(bodies)) == 1
+
+
+async def test_a_full_queue_refuses_and_leaves_the_rest_alone(backend: Backend) -> None:
+    """One source fills its share; a known place still gets in, and tokens are checked meanwhile."""
+    limits = {
+        "hash_queue_limit": "8",
+        "hash_per_address_limit": "4",
+        "limit_address": "1000",
+        "limit_name_unknown": "1000",
+    }
+    async with running(backend, {**TRUSTING, **limits}) as world:
+        session = attributes(await world.log_in(headers={"X-Forwarded-For": "198.51.100.7"}))
+        flood = [
+            asyncio.create_task(
+                world.log_in("nobody@example.com", "guess", headers={"X-Forwarded-For": f"203.0.113.{n % 3}"})
+            )
+            for n in range(60)
+        ]
+        await asyncio.sleep(0.02)
+        assert (await log_in_from(world, "198.51.100.7", "correct horse battery"))[0] == 200
+        assert (await world.info(session["accessToken"])).status_code == 200
+        answers = await asyncio.gather(*flood)
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert refused and {code_of(answer) for answer in refused} == {(503, "overloaded")}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert world.hasher.waiting == 0
+
+
+def test_prefixes_of_addresses() -> None:
+    assert origin_of("::ffff:192.0.2.1") == origin_of("192.0.2.1")
+    assert origin_of("2001:db8:1:2:3::4").address == "2001:db8:1:2::/64"
+    assert origin_of("2001:db8:1:2:3::4").network == "2001:db8:1::/48"
+    assert origin_of("192.0.2.1").place == "192.0.2.0/24"
+    assert origin_of("nonsense") == origin_of("")

@@ -1,0 +1,410 @@
+"""The hashing threads: bounds, fairness, one verification each. Time is asserted nowhere; `GUARD` ends what hangs."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from argon2 import low_level
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keybearer.errors import Overloaded
+from keybearer.server.adapters.password_hasher import FailureFloor, ThreadedPasswordHasher
+from keybearer.server.adapters.passwords import argon2_hashes, schemes
+from keybearer.server.adapters.passwords.fair_queue import Entry, FairQueue
+from keybearer.server.domain.passwords import PasswordRefused, prepare_password
+from keybearer.server.ports import PasswordHasher, PasswordVerdict
+
+GUARD = 60.0
+WRONG = PasswordVerdict(right=False)
+BCRYPT_A_NUL_C = "$2b$04$abcdefghijklmnopqrstuue0WNx6CG5EOBIFrLmvaE54PFnf9blM6"
+DJANGO = "pbkdf2_sha256$10000$kjVJaVz6qsnJ$5yPHw3rwJGECpUf70daLGhOrQ5+AMxIJdz1c3bqK1Rs="
+
+
+def end(hasher: ThreadedPasswordHasher) -> None:
+    """Close it, and see that its threads end."""
+    hasher.close()
+    for thread in hasher._threads:
+        thread.join(GUARD)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+async def hasher() -> AsyncIterator[ThreadedPasswordHasher]:
+    hasher = ThreadedPasswordHasher(threads=1, queue_limit=10, per_source_limit=4)
+    yield hasher
+    end(hasher)
+
+
+class Gate:
+    """Work that holds a thread until it is let go."""
+
+    def __init__(self, hasher: ThreadedPasswordHasher, source: bytes | None = None) -> None:
+        self._go = threading.Event()
+        self.task = asyncio.create_task(hasher._run(lambda: self._go.wait(GUARD), source, True))
+
+    async def open(self) -> None:
+        self._go.set()
+        await asyncio.wait_for(self.task, GUARD)
+
+
+async def closed_gate(hasher: ThreadedPasswordHasher, source: bytes | None = None) -> Gate:
+    gate = Gate(hasher, source)
+    await asyncio.sleep(0)
+    assert hasher.running == 1
+    return gate
+
+
+class Attempts:
+    """Tasks that run a piece of work for a source, and the order in which they were served."""
+
+    def __init__(self, hasher: ThreadedPasswordHasher) -> None:
+        self._hasher = hasher
+        self.served: list[bytes] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self, source: bytes, *, known_place: bool = False, count: int = 1) -> None:
+        for _ in range(count):
+            work: Callable[[], None] = lambda: self.served.append(source)  # noqa: E731
+            self.tasks.append(asyncio.create_task(self._hasher._run(work, source, known_place)))
+            await asyncio.sleep(0)
+
+    async def results(self) -> list[str]:
+        done = await asyncio.wait_for(asyncio.gather(*self.tasks, return_exceptions=True), GUARD)
+        return [type(one).__name__ if isinstance(one, BaseException) else "served" for one in done]
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------------
+
+
+async def verify(hasher: ThreadedPasswordHasher, stored: str | None, password: str) -> PasswordVerdict:
+    return await asyncio.wait_for(hasher.verify(stored, password, source=b"s", known_place=False), GUARD)
+
+
+async def test_it_is_a_password_hasher(hasher: ThreadedPasswordHasher) -> None:
+    port: PasswordHasher = hasher
+    stored = await asyncio.wait_for(port.hash("correct horse"), GUARD)
+    assert await verify(hasher, stored, "correct horse") == PasswordVerdict(right=True)
+    assert await verify(hasher, stored, "Correct horse") == WRONG
+
+
+async def test_both_spellings_of_a_password_are_right(hasher: ThreadedPasswordHasher) -> None:
+    stored = await hasher.hash("cafe\u0301 noir")
+    assert (await verify(hasher, stored, "caf\u00e9 noir")).right
+    assert (await verify(hasher, stored, "cafe\u0301 noir")).right
+
+
+@pytest.fixture
+def derivations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The memory cost of every Argon2 that is computed."""
+    costs: list[int] = []
+    derive = low_level.hash_secret_raw
+
+    def counted(*args: Any, **kwargs: Any) -> bytes:
+        costs.append(kwargs["memory_cost"])
+        return derive(*args, **kwargs)
+
+    monkeypatch.setattr(argon2_hashes, "hash_secret_raw", counted)
+    return costs
+
+
+@pytest.mark.parametrize(
+    ("stored", "password", "right"),
+    [
+        ("current", "right", True),
+        ("current", "wrong", False),
+        (None, "right", False),
+        ("current", "\ud800", False),
+        ("current", "x" * 2000, False),
+        ("$1$unsupported", "right", False),
+        ("$argon2id$v=19$m=9999999,t=9,p=1$c29tZXNhbHQ$Yq0ha5m4mZ7CzWMGqFlRxQ", "right", False),
+        ("", "", False),
+    ],
+)
+async def test_every_attempt_is_one_verification_of_equal_cost(
+    hasher: ThreadedPasswordHasher, derivations: list[int], stored: str | None, password: str, right: bool
+) -> None:
+    text = schemes.hash_password(b"right") if stored == "current" else stored
+    assert await verify(hasher, text, password) == PasswordVerdict(right=right)
+    assert hasher.verifications == 1
+    assert derivations == [19456]
+
+
+async def test_nobody_logs_in_as_the_dummy(hasher: ThreadedPasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(argon2_hashes, "hash_secret_raw", lambda *args, **kwargs: schemes.DUMMY.key)
+    assert schemes.DUMMY.verify(b"any")
+    assert await verify(hasher, None, "any") == WRONG
+
+
+@pytest.mark.parametrize(("stored", "password"), [(DJANGO, "not a password"), (BCRYPT_A_NUL_C, "a\x00c")])
+async def test_a_right_password_under_another_scheme_is_hashed_anew(
+    hasher: ThreadedPasswordHasher, stored: str, password: str
+) -> None:
+    verdict = await verify(hasher, stored, password)
+    assert verdict.right
+    assert verdict.rehashed is not None
+    assert not schemes.needs_rehash(verdict.rehashed)
+    assert await verify(hasher, verdict.rehashed, password) == PasswordVerdict(right=True)
+    assert hasher.verifications == 2
+    assert await verify(hasher, stored, password + "x") == WRONG
+
+
+async def test_a_password_longer_than_bcrypt_knows_is_no_failure(hasher: ThreadedPasswordHasher) -> None:
+    assert await verify(hasher, BCRYPT_A_NUL_C, "\u00e9" * 500) == WRONG
+
+
+async def test_a_new_password_that_cannot_be_is_refused(hasher: ThreadedPasswordHasher) -> None:
+    with pytest.raises(PasswordRefused):
+        await hasher.hash("x" * 1025)
+
+
+async def test_what_goes_wrong_in_a_thread_is_raised_where_it_is_awaited(hasher: ThreadedPasswordHasher) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        await hasher._run(fail, b"s", False)
+    assert hasher.running == 0
+    assert await verify(hasher, None, "still at work") == WRONG
+
+
+# --- bounds and fairness ---------------------------------------------------------------------------------------------
+
+
+async def test_a_source_has_its_share(hasher: ThreadedPasswordHasher) -> None:
+    gate = await closed_gate(hasher, b"flood")
+    attempts = Attempts(hasher)
+    await attempts.start(b"flood", count=3)
+    assert (hasher.running, hasher.waiting) == (1, 3)
+    await attempts.start(b"flood", known_place=True)
+    await attempts.start(b"other")
+    await gate.open()
+    assert await attempts.results() == ["served", "served", "served", "Overloaded", "served"]
+    await attempts.start(b"flood", count=4)
+    assert (await attempts.results())[5:] == ["served"] * 4
+
+
+async def test_half_of_the_queue_is_kept_for_known_places(hasher: ThreadedPasswordHasher) -> None:
+    gate = await closed_gate(hasher)
+    attempts = Attempts(hasher)
+    for number in range(6):
+        await attempts.start(b"unknown %d" % number)
+    for number in range(6):
+        await attempts.start(b"known %d" % number, known_place=True)
+    assert hasher.waiting == 10
+    await gate.open()
+    assert await attempts.results() == (["served"] * 5 + ["Overloaded"]) * 2
+
+
+async def test_known_places_may_have_all_of_it(hasher: ThreadedPasswordHasher) -> None:
+    gate = await closed_gate(hasher)
+    attempts = Attempts(hasher)
+    for number in range(10):
+        await attempts.start(b"known %d" % number, known_place=True)
+    await attempts.start(b"unknown")
+    await gate.open()
+    assert await attempts.results() == ["served"] * 10 + ["Overloaded"]
+
+
+async def test_a_flood_from_one_source_delays_another_by_one_hash(hasher: ThreadedPasswordHasher) -> None:
+    gate = await closed_gate(hasher)
+    attempts = Attempts(hasher)
+    await attempts.start(b"flood", count=4)
+    await attempts.start(b"other")
+    await gate.open()
+    await attempts.results()
+    assert attempts.served == [b"flood", b"other", b"flood", b"flood", b"flood"]
+
+
+async def test_known_places_come_first_and_alternate(hasher: ThreadedPasswordHasher) -> None:
+    gate = await closed_gate(hasher)
+    attempts = Attempts(hasher)
+    await attempts.start(b"u1", count=2)
+    await attempts.start(b"u2", count=1)
+    await attempts.start(b"k1", known_place=True, count=2)
+    await attempts.start(b"k2", known_place=True, count=1)
+    await gate.open()
+    await attempts.results()
+    assert attempts.served == [b"u1", b"k1", b"u2", b"k2", b"u1", b"k1"]
+
+
+async def test_whoever_is_cancelled_while_waiting_is_not_hashed_and_frees_the_place(
+    hasher: ThreadedPasswordHasher,
+) -> None:
+    gate = await closed_gate(hasher)
+    attempts = Attempts(hasher)
+    await attempts.start(b"s", count=4)
+    for task in attempts.tasks[:3]:
+        task.cancel()
+    await asyncio.sleep(0)
+    assert hasher.waiting == 1
+    await attempts.start(b"s", count=3)
+    await attempts.start(b"s")
+    assert hasher.waiting == 4
+    await gate.open()
+    assert await attempts.results() == ["CancelledError"] * 3 + ["served"] * 4 + ["Overloaded"]
+    assert len(attempts.served) == 4
+
+
+async def test_whoever_is_cancelled_while_running_frees_the_place_in_the_end(hasher: ThreadedPasswordHasher) -> None:
+    gate = await closed_gate(hasher, b"s")
+    gate.task.cancel()
+    await asyncio.sleep(0)
+    attempts = Attempts(hasher)
+    await attempts.start(b"s", count=4)
+    assert (hasher.running, hasher.waiting) == (1, 3)
+    gate._go.set()
+    assert await attempts.results() == ["served"] * 3 + ["Overloaded"]
+    assert hasher.running == 0
+
+
+async def test_overloaded_says_when_to_come_back(hasher: ThreadedPasswordHasher) -> None:
+    hasher._seconds_per_hash = 2.0
+    gate = await closed_gate(hasher, b"s")
+    attempts = Attempts(hasher)
+    await attempts.start(b"s", count=3)
+    with pytest.raises(Overloaded) as refused:
+        await hasher.verify(None, "x", source=b"s", known_place=True)
+    assert refused.value.retry_after == 8
+    assert hasher.verifications == 0
+    await gate.open()
+    await attempts.results()
+
+
+async def test_close_refuses_who_waits_and_lets_the_rest_finish() -> None:
+    hasher = ThreadedPasswordHasher(threads=1)
+    gate = await closed_gate(hasher)
+    attempts = Attempts(hasher)
+    await attempts.start(b"s", count=3)
+    hasher.close()
+    assert await attempts.results() == ["Overloaded"] * 3
+    await gate.open()
+    with pytest.raises(Overloaded):
+        await hasher.verify(None, "x", source=b"s", known_place=True)
+    end(hasher)
+
+
+async def test_several_threads_work_at_once() -> None:
+    hasher = ThreadedPasswordHasher(threads=3)
+    meeting = threading.Barrier(3)
+    await asyncio.wait_for(asyncio.gather(*(hasher._run(meeting.wait, b"s", True) for _ in range(3))), GUARD)
+    end(hasher)
+
+
+def test_a_hasher_whose_loop_has_ended_does_no_harm() -> None:
+    hasher = ThreadedPasswordHasher(threads=1)
+    go = threading.Event()
+
+    async def leave() -> None:
+        task = asyncio.create_task(hasher._run(lambda: go.wait(GUARD), b"s", True))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    for thread in hasher._threads:
+        thread.join(GUARD)
+        assert not thread.is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+async def test_the_threads_have_a_lower_priority_than_the_loop(hasher: ThreadedPasswordHasher) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    priority, _ = await hasher._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), b"s", True)
+    assert priority == max(15, before)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+# --- the floor under wrong answers -----------------------------------------------------------------------------------
+
+
+def test_there_is_no_floor_while_only_the_current_scheme_is_in_use() -> None:
+    floor = FailureFloor(0.0)
+    floor.learn("current", 0.5)
+    assert floor.seconds == 0.0
+
+
+def test_the_floor_stands_above_the_slowest() -> None:
+    floor = FailureFloor(0.0)
+    floor.learn("current", 0.02)
+    floor.learn("pbkdf2-sha256", 0.001)
+    assert floor.seconds == pytest.approx(0.025)
+    floor.learn("bcrypt", 0.2)
+    assert floor.seconds == pytest.approx(0.25)
+    floor.learn("bcrypt", 0.4)
+    assert floor.seconds == pytest.approx(0.5)
+
+
+def test_the_floor_forgets_what_was_held_up_and_has_a_limit() -> None:
+    floor = FailureFloor(0.0)
+    floor.learn("bcrypt", 1000.0)
+    assert floor.seconds == FailureFloor.LIMIT
+    for _ in range(200):
+        floor.learn("bcrypt", 0.2)
+    assert floor.seconds == pytest.approx(0.25, rel=0.01)
+
+
+async def test_wrong_answers_wait_for_the_floor_and_right_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasher = ThreadedPasswordHasher(threads=1, failure_floor=100.0)
+    stored = await hasher.hash("right")
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert (await hasher.verify(stored, "right", source=b"s", known_place=True)).right
+    assert waits == []
+    assert not (await hasher.verify(stored, "wrong", source=b"s", known_place=True)).right
+    assert not (await hasher.verify(None, "wrong", source=b"s", known_place=True)).right
+    assert len(waits) == 2
+    assert all(0 < wait < 100 for wait in waits)
+    end(hasher)
+
+
+# --- the queue -------------------------------------------------------------------------------------------------------
+
+Step = tuple[str, int, bool]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "take", "finish", "withdraw"]), st.integers(0, 3), st.booleans())))
+def test_the_queue_keeps_its_bounds_and_forgets_everything(steps: list[Step]) -> None:
+    queue: FairQueue[int] = FairQueue(limit=6, per_source_limit=3)
+    waiting: list[Entry[int]] = []
+    taken: list[Entry[int]] = []
+    for number, (what, source, known_place) in enumerate(steps):
+        if what == "put":
+            entry = Entry(number, b"%d" % source if source else None, known_place)
+            if queue.put(entry):
+                waiting.append(entry)
+        elif what == "take":
+            if (next_entry := queue.take()) is not None:
+                waiting.remove(next_entry)
+                taken.append(next_entry)
+            else:
+                assert waiting == []
+        elif what == "finish" and taken:
+            queue.finish(taken.pop(source % len(taken)))
+        elif what == "withdraw" and waiting + taken:
+            entry = (waiting + taken)[source % len(waiting + taken)]
+            assert queue.withdraw(entry) == (entry in waiting)
+            waiting = [one for one in waiting if one is not entry]
+        assert len(queue) == len(waiting) <= 6
+        assert sum(not entry.known_place for entry in waiting) <= 3
+        sources = [entry.source for entry in waiting + taken if entry.source is not None]
+        assert all(sources.count(one) <= 3 for one in sources)
+    for entry in taken:
+        queue.finish(entry)
+    for entry in waiting:
+        assert queue.withdraw(entry)
+    assert queue._in_hand == {}
+    assert not queue._lanes[True]._sources
+    assert not queue._lanes[False]._sources
+
+
+def test_prepared_passwords_are_what_is_hashed() -> None:
+    assert schemes.verify(BCRYPT_A_NUL_C, prepare_password("a\x00c"))
