@@ -17,12 +17,12 @@ RUN /opt/build/bin/python -m hatchling build --target wheel --directory /build/d
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/keybearer --create-home keybearer
 COPY --from=build /opt/keybearer /opt/keybearer
-ENV PATH=/opt/keybearer/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/keybearer/bin:$PATH PYTHONUNBUFFERED=1 KEYBEARER_HOST=0.0.0.0
 USER keybearer
 WORKDIR /var/lib/keybearer
 VOLUME /var/lib/keybearer
-EXPOSE 8000
+EXPOSE 8100
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python", "-c", \
-  "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/live', timeout=2)"]
+  "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8100/health/live', timeout=2)"]
 ENTRYPOINT ["keybearer"]
-CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["serve"]

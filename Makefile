@@ -28,7 +28,11 @@ test: setup ## Run all tests (ARGS="-k name": some of them)
 
 .PHONY: bench
 bench: setup ## Run the benchmarks
-	@$(BIN)/python bench/run.py $(ARGS)
+	@$(BIN)/python -m bench.run $(ARGS)
+
+.PHONY: bench-record
+bench-record: setup ## Run the benchmarks and record the figures in docs/benchmarks.md
+	@$(BIN)/python -m bench.run --record
 
 .PHONY: check
 check: check-format check-lint check-types check-imports check-rules check-requirements check-generated ## Everything but the tests

@@ -41,7 +41,7 @@ def postgres_databases() -> Iterator[Databases]:
 def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     """Each backend in turn. What a test takes from it is removed when the test ends."""
     databases: Databases = request.getfixturevalue(request.param)
-    note_backend(request.node, f"{databases.name} {databases.version}")
+    note_backend(request.node, databases.name, databases.version)
     yield databases
     databases.release()
 

@@ -226,7 +226,8 @@ def check_tree(root: Path) -> Iterator[Finding]:
 
 
 def repository_files(root: Path) -> list[str]:
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # The clone may be another user's, as it is in some build systems; git is asked for names only.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=root, capture_output=True, check=True, text=True)
     return sorted(path for path in listed.stdout.split("\0") if path)
 

@@ -128,9 +128,18 @@ async def test_retired_keys_are_removed_from_an_instant_on(world: World, clock: 
     await world.storage.secret_keys.add(key(1, KeyState.ACTIVE), OPERATOR)
     await world.storage.secret_keys.add(key(2), OPERATOR)
     await world.storage.secret_keys.activate(2, OPERATOR)
-    assert await world.storage.secret_keys.remove_retired(clock.now(), OPERATOR) == 0
-    assert await world.storage.secret_keys.remove_retired(clock.now() + 1, OPERATOR) == 1
+    assert await world.storage.secret_keys.remove_retired(KeyPurpose.SIGNING, clock.now(), OPERATOR) == 0
+    assert await world.storage.secret_keys.remove_retired(KeyPurpose.SIGNING, clock.now() + 1, OPERATOR) == 1
     assert await states(world) == {2: KeyState.ACTIVE}
+
+
+async def test_retired_keys_of_another_purpose_stay(world: World, clock: FakeClock) -> None:
+    for id, purpose in ((1, KeyPurpose.SIGNING), (3, KeyPurpose.REFRESH_TOKEN)):
+        await world.storage.secret_keys.add(key(id, KeyState.ACTIVE, purpose), OPERATOR)
+        await world.storage.secret_keys.add(key(id + 1, KeyState.NEXT, purpose), OPERATOR)
+        await world.storage.secret_keys.activate(id + 1, OPERATOR)
+    assert await world.storage.secret_keys.remove_retired(KeyPurpose.REFRESH_TOKEN, clock.now() + 1, OPERATOR) == 1
+    assert set(await states(world)) == {1, 2, 4}
 
 
 async def test_every_change_of_the_signing_keys_is_another_key_set(world: World, clock: FakeClock) -> None:
@@ -138,7 +147,7 @@ async def test_every_change_of_the_signing_keys_is_another_key_set(world: World,
     await world.storage.secret_keys.add(key(1, KeyState.ACTIVE), OPERATOR)
     await world.storage.secret_keys.add(key(2), OPERATOR)
     await world.storage.secret_keys.activate(2, OPERATOR)
-    await world.storage.secret_keys.remove_retired(clock.now() + 1, OPERATOR)
+    await world.storage.secret_keys.remove_retired(KeyPurpose.SIGNING, clock.now() + 1, OPERATOR)
     entries = await follower.read()
     versions = [entry.version for entry in entries if isinstance(entry, KeySetChanged)]
     assert len(versions) == len(set(versions)) == 4

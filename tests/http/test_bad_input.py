@@ -64,7 +64,7 @@ async def test_media_types_that_are_not(world: World, media_type: str) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    ["Basic amFuZTpzZWNyZXQ=", "Bearer", "Bearer ", "bearer", "Token abc", "abc"],
+    ["Basic amFuZTpzZWNyZXQ=", "Bearer", "bearer", "Token abc", "abc"],
 )
 async def test_no_bearer_token(world: World, authorization: str) -> None:
     answer = await world.info(None, headers={"Authorization": authorization})

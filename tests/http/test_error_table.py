@@ -33,24 +33,6 @@ def case(code: str) -> Callable[[Case], Case]:
     return register
 
 
-@pytest.mark.parametrize("code", sorted(CASES))
-async def test_code_is_reached(world: World, code: str) -> None:
-    answer = await CASES[code](world)
-    assert code_of(answer) == (STATUS[code], code)
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["cache-control"] == "no-store"
-    assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
-    if code == "access_token_missing" or not code.startswith("access_token_"):
-        assert answer.headers.get("www-authenticate", "Bearer") == "Bearer"
-    else:
-        assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token", error_description="')
-
-
-def test_every_code_has_its_case() -> None:
-    reserved = {code for code, error in CATALOGUE.items() if error.reserved}
-    assert set(CASES) | set(ELSEWHERE) | reserved == set(CATALOGUE)
-
-
 @case("malformed_json")
 async def _(world: World) -> httpx2.Response:
     return await _post(world, b'{"username":')
@@ -239,3 +221,21 @@ async def _(world: World) -> httpx2.Response:
 async def _post(world: World, body: bytes, media_type: str = "application/json") -> httpx2.Response:
     headers = {"Content-Type": media_type}
     return await world.request("POST", f"{BASE}/oauth/token", content=body, headers=headers)
+
+
+@pytest.mark.parametrize("code", sorted(CASES))
+async def test_code_is_reached(world: World, code: str) -> None:
+    answer = await CASES[code](world)
+    assert code_of(answer) == (STATUS[code], code)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+    if code == "access_token_missing" or not code.startswith("access_token_"):
+        assert answer.headers.get("www-authenticate", "Bearer") == "Bearer"
+    else:
+        assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token", error_description="')
+
+
+def test_every_code_has_its_case() -> None:
+    reserved = {code for code, error in CATALOGUE.items() if error.reserved}
+    assert set(CASES) | set(ELSEWHERE) | reserved == set(CATALOGUE)

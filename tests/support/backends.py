@@ -38,6 +38,9 @@ class Backend(Protocol):
     async def close(self, storage: Storage) -> None:
         """Close a storage that `open` gave, after asserting that none of its connections is in use."""
 
+    def forget(self, storage: Storage) -> None:
+        """The test has closed this storage itself."""
+
     async def close_all(self) -> None:
         """Close what a test has left open, with the same assertion, and the backend's own connections."""
 
@@ -62,8 +65,11 @@ class SqliteBackend:
 
     async def close(self, storage: Storage) -> None:
         assert_nothing_locked(self.path)
-        self._open.remove(storage)
+        self.forget(storage)
         await storage.close()
+
+    def forget(self, storage: Storage) -> None:
+        self._open.remove(storage)
 
     async def close_all(self) -> None:
         for storage in tuple(self._open):
@@ -86,7 +92,7 @@ class PostgresBackend:
         self.database_url = database_url
         self.clock = FakeClock(DatabaseClock(connection))
         self._connection = connection
-        self._open: list[PostgresStorage] = []
+        self._open: list[Storage] = []
 
     @classmethod
     async def connect(cls, database_url: str) -> "PostgresBackend":
@@ -105,8 +111,11 @@ class PostgresBackend:
         assert isinstance(storage, PostgresStorage)
         await assert_all_idle(storage)
         assert await self._open_transactions() == 0, "a transaction is still open"
-        self._open.remove(storage)
+        self.forget(storage)
         await storage.close()
+
+    def forget(self, storage: Storage) -> None:
+        self._open.remove(storage)
 
     async def close_all(self) -> None:
         for storage in tuple(self._open):
@@ -115,6 +124,8 @@ class PostgresBackend:
 
     async def _open_transactions(self) -> int:
         """Transactions in this database but the one that asks."""
+        if self._connection.is_closed():  # a test has stopped the server meanwhile
+            self._connection = await asyncpg.connect(self.database_url)
         count = await self._connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"

@@ -109,7 +109,7 @@ class PostgresDatabases:
         self._made: list[str] = []
         template_url = self._cluster.url(self._template)
         schema.migrate(template_url)
-        asyncio.run(_create_clock(template_url))
+        asyncio.run(create_clock(template_url))
 
     def new(self) -> Database:
         return PostgresDatabase(self._make(self._template))
@@ -133,7 +133,8 @@ class PostgresDatabases:
         return self._cluster.url(name)
 
 
-async def _create_clock(url: str) -> None:
+async def create_clock(url: str) -> None:
+    """Give a PostgreSQL database the clock that tests move."""
     connection = await asyncpg.connect(url)
     for statement in CREATE_CLOCK:
         await connection.execute(statement)

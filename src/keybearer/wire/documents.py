@@ -3,8 +3,7 @@
 Members are camelCase on the way out; `refresh_token` is snake_case on the way in, as in the reference document.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -55,7 +54,7 @@ class TokenAttributes(msgspec.Struct, frozen=True, rename="camel"):
     user_id: str
     application_id: str
     session_id: str
-    claims: Mapping[str, object]
+    claims: dict[str, Any]
 
 
 class RevocationAttributes(msgspec.Struct, frozen=True, rename="camel"):

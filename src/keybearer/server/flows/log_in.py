@@ -88,11 +88,14 @@ class LogIn:
 
 
 def _identifier(username: str) -> str:
-    """The name as it is stored. A text that no user can have is looked up all the same, and found to be nobody."""
+    """The name as it is stored. A text that no user can have is looked up all the same, and found to be nobody.
+
+    PostgreSQL takes no NUL in a text; no user has one in his name.
+    """
     try:
         return normalise_identifier(username)
     except InvalidIdentifier:
-        return username
+        return username.replace("\0", "\ufffd")
 
 
 def _error_of(refusal: SessionRefused) -> LoginError | ApplicationDisabled:

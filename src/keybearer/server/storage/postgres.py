@@ -105,6 +105,8 @@ class PostgresStorage(Stores):
         self._pool_size = pool_size
         self._clock_sql = clock_sql
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._under_way = 0
+        self._idle = asyncio.Event()
 
     async def open(self) -> None:
         """Connects to nothing yet, so that the service starts, and resumes, whenever the server does."""
@@ -128,11 +130,16 @@ class PostgresStorage(Stores):
             raise unavailable(error) from None
 
     async def close(self) -> None:
+        """Refuse what comes now, and let finish what waits for a connection or has one."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
         try:
-            await asyncio.wait_for(pool.close(), STATEMENT_TIMEOUT)
+            async with asyncio.timeout(STATEMENT_TIMEOUT):
+                while self._under_way:
+                    self._idle.clear()
+                    await self._idle.wait()
+                await pool.close()
         except TimeoutError:
             pool.terminate()
 
@@ -158,18 +165,32 @@ class PostgresStorage(Stores):
 
     @asynccontextmanager
     async def _connection(self) -> "AsyncIterator[Connection]":
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise StorageUnavailable("The storage is not open.")
+        self._under_way += 1
         try:
-            connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT)
-        except CANNOT_CONNECT as error:
-            raise unavailable(error) from None  # its message may quote the URL
-        try:
-            try:
+            async with _acquired(pool) as connection:
                 yield connection
-            finally:
-                await self._pool.release(connection)
-        except UNAVAILABLE as error:
-            if isinstance(error, ValueError):
-                raise  # asyncpg's word for arguments of the wrong type: a defect of ours
-            raise unavailable(error) from error
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+
+@asynccontextmanager
+async def _acquired(pool: "asyncpg.Pool[asyncpg.Record]") -> "AsyncIterator[Connection]":
+    """A connection of the pool for the block. What says that there is no database raises StorageUnavailable."""
+    try:
+        connection = await pool.acquire(timeout=CONNECT_TIMEOUT)
+    except CANNOT_CONNECT as error:
+        raise unavailable(error) from None  # its message may quote the URL
+    try:
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+    except UNAVAILABLE as error:
+        if isinstance(error, ValueError):
+            raise  # asyncpg's word for arguments of the wrong type: a defect of ours
+        raise unavailable(error) from error

@@ -8,9 +8,9 @@ line and the start of the service. A database is named by its URL, `sqlite:///pa
 import asyncio
 import io
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -72,7 +72,7 @@ def current_revision(database_url: str) -> str | None:
         return _run(_postgres_revision(database_url))
     if not path.exists():
         return None
-    with _guarded(path) as connection:
+    with _connected(path) as connection:
         return _sqlite_revision(connection)
 
 
@@ -149,15 +149,18 @@ def _apply(database_url: str, plan: Plan) -> None:
         _run(_apply_to_postgres(database_url, plan))
     else:
         create_file(path)
-        with _guarded(path) as connection:
+        with _connected(path) as connection:
             _apply_to_sqlite(connection, plan)
 
 
-def _guarded(path: Path) -> closing[sqlite3.Connection]:
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for the block. Whatever keeps the file from being read or written raises StorageUnavailable."""
     try:
-        return closing(connect(path))
+        with closing(connect(path)) as connection:
+            yield connection
     except sqlite3.DatabaseError as error:
-        raise StorageUnavailable("The database file cannot be opened.") from error
+        raise StorageUnavailable(f"The database file cannot be used: {error}.") from error
 
 
 def _sqlite_revision(connection: sqlite3.Connection) -> str | None:

@@ -1,8 +1,6 @@
 """Reading the feed: the whole state, or what has changed since a position."""
 
-from uuid import UUID
-
-from keybearer.guard.state import ApiKeyState, ApplicationState, Entry, KeySetChanged, RevokedSession, RevokedUser
+from keybearer.guard.state import Entry, KeySetChanged, RevokedSession, RevokedUser
 from keybearer.server.domain.revocations import FeedSnapshot, FeedTail
 from keybearer.server.storage.operations.log import EntryKind
 from keybearer.server.storage.rows import APPLICATION_STATE, KEY_STATE, application_state, key_state, uuid_of
@@ -73,19 +71,11 @@ def _entry(row: Row) -> Entry:
         case EntryKind.SESSION | EntryKind.USER:
             return _revoked(row)
         case EntryKind.APPLICATION:
-            return _application_entry(row, subject)
+            return application_state(row, subject)
         case EntryKind.KEY:
-            return _key_entry(row, subject)
+            return key_state(row, subject)
         case EntryKind.KEY_SET:
             return KeySetChanged(row["ver"])
-
-
-def _application_entry(row: Row, subject: UUID | bytes) -> ApplicationState:
-    return application_state(row, subject)
-
-
-def _key_entry(row: Row, subject: UUID | bytes) -> ApiKeyState:
-    return key_state(row, subject)
 
 
 @operation(Access.SINGLE)

@@ -1,0 +1,227 @@
+"""`make bench`: measure Keybearer alone, print the figures beside their floors, and compare with the last recorded run.
+
+Every figure is the median of three rounds, and the rounds of all figures are interleaved: the machine is shared and
+noisy.
+`--record` writes bench/last.json and docs/benchmarks.md.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.load import Load, run_wrk
+from bench.service import PASSWORD, SERVER_CORE, Bench, RunningService, generated_world, postgres_bench, sqlite_bench
+
+ROUNDS = 3
+RECORD = Path(__file__).parent / "last.json"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+TOKENS = 1000
+REFRESHES = 24_000
+USERS = 1000
+
+_RAW_HASHES = """
+import time
+from keybearer.server.adapters.passwords.schemes import hash_password
+end = time.perf_counter() + 4
+count = 0
+while time.perf_counter() < end:
+    hash_password(b"correct horse battery")
+    count += 1
+print(count / 4)
+"""
+
+
+@dataclass(slots=True)
+class Figure:
+    """One figure: its rounds, and the floor (or, for times and sizes, the ceiling) of the issue."""
+
+    name: str
+    unit: str
+    bound: float
+    at_least: bool
+    rounds: list[float] = field(default_factory=list)
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.rounds)
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def row(self, last: float | None) -> str:
+        compared = "" if last is None else f"{self.value / last:.2f} x"
+        sign = "≥" if self.at_least else "≤"
+        spread = f"{min(self.rounds):,.4g} to {max(self.rounds):,.4g}"
+        held = "yes" if self.holds else "**no**"
+        return (
+            f"| {self.name} | {self.value:,.4g} {self.unit} | {spread} | {sign} {self.bound:,.4g} | {held} "
+            f"| {compared} |"
+        )
+
+
+class Figures:
+    """All figures of a run, by name."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Figure] = {}
+
+    def add(self, name: str, value: float, *, unit: str, bound: float, at_least: bool) -> None:
+        figure = self.all.setdefault(name, Figure(name, unit, bound, at_least))
+        figure.rounds.append(value)
+        print(f"  {name}: {value:,.4g} {unit}", flush=True)
+
+
+def main() -> int:
+    arguments = _arguments()
+    figures = Figures()
+    with sqlite_bench() as sqlite, postgres_bench() as postgres:
+        key = {bench.name: asyncio.run(_prepare(bench)) for bench in (sqlite, postgres)}
+        for number in range(ROUNDS):
+            print(f"round {number + 1} of {ROUNDS}", flush=True)
+            _measure_start(figures, sqlite)
+            _measure_info(figures, sqlite, key[sqlite.name])
+            _measure_login(figures, sqlite, key[sqlite.name])
+            _measure_queue(figures, sqlite, key[sqlite.name])
+            for bench, floor in ((sqlite, 4000), (postgres, 2000)):
+                _measure_refresh(figures, bench, key[bench.name], floor)
+    table = _table(figures)
+    print(table)
+    if arguments.record:
+        RECORD.write_text(json.dumps({name: figure.value for name, figure in figures.all.items()}, indent=2) + "\n")
+        DOCUMENT.write_text(_document(table))
+    return 0 if all(figure.holds for figure in figures.all.values()) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true", help="write bench/last.json and docs/benchmarks.md")
+    return parser.parse_args()
+
+
+async def _prepare(bench: Bench) -> str:
+    """The users, and the access tokens for token info; answers the Api-Key."""
+    async with generated_world(bench, users=USERS) as world:
+        sessions = await world.sessions(TOKENS)
+        _write(bench, "access", [tokens.access_token for tokens in sessions])
+        _write(bench, "users", [f"{user.email} {PASSWORD}" for user in world.users])
+        for number in range(ROUNDS):
+            refresh = await world.sessions(REFRESHES)
+            _write(bench, f"refresh{number}", [tokens.refresh_token for tokens in refresh])
+        return world.api_key
+
+
+def _write(bench: Bench, name: str, lines: list[str]) -> None:
+    (bench.directory / name).write_text("\n".join(lines) + "\n")
+
+
+def _measure_start(figures: Figures, bench: Bench) -> None:
+    with bench.start() as service:
+        figures.add("start to first answer", service.seconds_to_first_answer, unit="s", bound=1, at_least=False)
+        figures.add("memory at rest", service.memory() / 1e6, unit="MB", bound=100, at_least=False)
+
+
+def _measure_info(figures: Figures, bench: Bench, api_key: str) -> None:
+    """Token info with 1,000 distinct tokens in turn; then its p99 idle and while logins flood the hash queue."""
+    with bench.start() as service:
+        load = _info(service, bench, api_key, connections=32)
+        figures.add("token info", load.rate, unit="/s", bound=20_000, at_least=True)
+        idle = _info(service, bench, api_key, connections=4)
+        with ThreadPoolExecutor() as pool:
+            flood = pool.submit(_login, service, bench, api_key, 64, 8)
+            under_flood = _info(service, bench, api_key, connections=4)
+            flood.result()
+        figures.add("token info p99, idle", idle.p99, unit="ms", bound=5, at_least=False)
+        ratio = under_flood.p99 / idle.p99
+        figures.add("token info p99 under a login flood, to idle", ratio, unit="x", bound=2, at_least=False)
+
+
+def _measure_login(figures: Figures, bench: Bench, api_key: str) -> None:
+    """Logins with one hashing thread, against raw hashes on the same core just before and after."""
+    before = _raw_hashes()
+    with bench.start() as service:
+        load = _login(service, bench, api_key, 8, 8)
+    raw = (before + _raw_hashes()) / 2
+    figures.add("login, to raw hashes", load.rate / raw, unit="x", bound=0.95, at_least=True)
+
+
+def _measure_queue(figures: Figures, bench: Bench, api_key: str) -> None:
+    """Memory with 500 logins waiting."""
+    with bench.start() as service, ThreadPoolExecutor() as pool:
+        flood = pool.submit(_login, service, bench, api_key, 500, 5)
+        peak = 0
+        while not flood.done():
+            peak = max(peak, service.memory())
+        figures.add("memory with 500 logins in the queue", peak / 1e6, unit="MB", bound=250, at_least=False)
+
+
+def _measure_refresh(figures: Figures, bench: Bench, api_key: str, floor: float) -> None:
+    """One refresh each of distinct sessions, durable."""
+    number = len(figures.all[name].rounds) if (name := f"refresh, {bench.name}") in figures.all else 0
+    with bench.start() as service:
+        url = f"{service.url}/v1/api/oauth/token/refresh"
+        load = run_wrk("refresh", url, bench.directory / f"refresh{number}", api_key, connections=64, seconds=4)
+    _require_success(load)
+    figures.add(name, load.rate, unit="/s", bound=floor, at_least=True)
+    figures.add(f"{name}, p99", load.p99, unit="ms", bound=100, at_least=False)
+
+
+def _info(service: RunningService, bench: Bench, api_key: str, *, connections: int) -> Load:
+    url = f"{service.url}/v1/api/oauth/token/info"
+    load = run_wrk("info", url, bench.directory / "access", api_key, connections=connections, seconds=4)
+    _require_success(load)
+    return load
+
+
+def _login(service: RunningService, bench: Bench, api_key: str, connections: int, seconds: int) -> Load:
+    url = f"{service.url}/v1/api/oauth/token"
+    return run_wrk("login", url, bench.directory / "users", api_key, connections=connections, seconds=seconds)
+
+
+def _require_success(load: Load) -> None:
+    if load.errors:
+        raise RuntimeError(f"{load.errors} requests failed: this run measures nothing")
+
+
+def _raw_hashes() -> float:
+    command = ("taskset", "-c", str(SERVER_CORE), sys.executable, "-c", _RAW_HASHES)
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _table(figures: Figures) -> str:
+    last: dict[str, float] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    rows = [figure.row(last.get(figure.name)) for figure in figures.all.values()]
+    head = "| figure | median | rounds | bound | held | to the last record |"
+    return "\n".join([head, "| --- | --- | --- | --- | --- | --- |", *rows])
+
+
+def _document(table: str) -> str:
+    processor = next(
+        line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    )
+    return f"""# Benchmarks
+
+Written by `make bench-record`; `make bench` measures again and compares with this record.
+
+The service runs as installed, one worker pinned to one core; `wrk` (one thread) and PostgreSQL share the other. SQLite
+runs with `synchronous = FULL`, PostgreSQL with `fsync` and `synchronous_commit` on. Sessions are made by a generator;
+each refresh is of another session; token info takes {TOKENS} tokens in turn. Each figure is the median of {ROUNDS}
+rounds, with all figures interleaved. Logins are compared with raw hashes on the same core, measured before and after.
+
+{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.release()}, {processor},
+{os.cpu_count()} cores.
+
+{table}
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""`keybearer migrate`: bring the database to the state that this release needs."""
+
+import os
+
+from keybearer.server.cli.shown import Record, Shown
+from keybearer.server.cli.working import explained, fail
+from keybearer.server.settings import load_settings
+from keybearer.server.storage.schema import SchemaState, current_revision, head_revision, schema_state
+from keybearer.server.storage.schema import migrate as migrate_schema
+
+
+def migrate() -> Shown:
+    """Bring the tables of the database up to date.
+
+    To be run once per release, before the service starts. Safe to repeat. With SQLite every command does it itself.
+    """
+    with explained():
+        settings = load_settings(os.environ)
+        if schema_state(settings.database) is SchemaState.AHEAD:
+            fail("A newer release has migrated the database; this one cannot use it.")
+        before = current_revision(settings.database)
+        migrate_schema(settings.database)
+    note = "Nothing was to be done." if before == head_revision() else "The database is up to date."
+    return Record({"revision": head_revision(), "before": before}, note)
