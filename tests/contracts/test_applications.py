@@ -176,9 +176,7 @@ async def test_a_new_key_is_in_the_feed(world: World) -> None:
     follower = await Follower.start(world.storage.feed)
     key = new_key(world, application, kind=ApiKeyKind.SECRET, permissions=frozenset({"guard"}), expires_at=START + 1)
     await world.storage.api_keys.create(key, OPERATOR)
-    state = ApiKeyState(
-        str(key.id), key.key_hash, True, str(application.id), False, START + 1, frozenset({"guard"})
-    )
+    state = ApiKeyState(str(key.id), key.key_hash, True, str(application.id), False, START + 1, frozenset({"guard"}))
     assert await follower.read() == (state,)
     assert (await world.storage.feed.snapshot()).keys == (state,)
 

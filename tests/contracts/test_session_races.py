@@ -64,9 +64,7 @@ async def test_predecessor_and_current_token_at_once_are_answered_alike(world: W
     first = login.token
     second = await login.move()
     tokens = [first, second] * 30
-    outcomes = await together(
-        [world.storage.sessions.refresh(login.presentation(token), HOME) for token in tokens]
-    )
+    outcomes = await together([world.storage.sessions.refresh(login.presentation(token), HOME) for token in tokens])
     assert {answered(outcome) for outcome in outcomes} == {second}
 
 
@@ -97,17 +95,13 @@ async def test_many_sessions_at_once_do_not_disturb_each_other(world: World, ope
 async def test_a_session_is_ended_once(world: World, open_world: OpenWorld) -> None:
     worlds = await two_worlds(world, open_world)
     login = await world.log_in()
-    outcomes = await together(
-        [worlds[n % 2].storage.sessions.end(login.id, EndReason.LOGOUT, HOME) for n in range(20)]
-    )
+    outcomes = await together([worlds[n % 2].storage.sessions.end(login.id, EndReason.LOGOUT, HOME) for n in range(20)])
     assert sum(isinstance(outcome, Ended) for outcome in outcomes) == 1
     assert sum(outcome is EndRefused.ALREADY_ENDED for outcome in outcomes) == 19
     assert await world.audited(AuditKind.SESSION_REVOKED) == 1
 
 
-async def test_every_access_token_is_refused_after_an_end_that_races_refreshes(
-    world: World, clock: FakeClock
-) -> None:
+async def test_every_access_token_is_refused_after_an_end_that_races_refreshes(world: World, clock: FakeClock) -> None:
     login = await world.log_in()
     follower = await Follower.start(world.storage.feed)
     sessions = world.storage.sessions
@@ -254,9 +248,7 @@ async def test_a_call_that_is_given_up_holds_nothing(world: World) -> None:
 @pytest.mark.parametrize("turns", [0, 1, 3, 10])
 async def test_a_transaction_that_is_given_up_holds_nothing(world: World, turns: int) -> None:
     login = await world.log_in()
-    task = asyncio.create_task(
-        world.storage.sessions.end_all(login.user.id, EndReason.LOGOUT_ALL, HOME)
-    )
+    task = asyncio.create_task(world.storage.sessions.end_all(login.user.id, EndReason.LOGOUT_ALL, HOME))
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()

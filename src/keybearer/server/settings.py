@@ -299,6 +299,12 @@ class Settings:
         """The file of an SQLite database; None for PostgreSQL."""
         return Path(self.database.removeprefix("sqlite:///")) if self.database.startswith("sqlite:///") else None
 
+    @property
+    def key_file_beside_database(self) -> Path | None:
+        """Where the key-encryption key lies when nothing else is set; None for PostgreSQL, which has no such place."""
+        path = self.sqlite_path
+        return None if path is None else path.with_name(path.name + ".key")
+
     def warnings(self) -> list[str]:
         """What is allowed and may not be meant."""
         found = []

@@ -5,6 +5,7 @@ clock is the wall clock of its first reading, carried on by one that no correcti
 suspend, and drawn towards the wall clock slowly enough for no age to be wrong by more than one part in 2,000.
 """
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -21,22 +22,24 @@ def _steady() -> int:
 
 
 class SystemClock:
-    """`ports.Clock`. `wall` and `steady` answer nanoseconds; `steady` never steps."""
+    """`ports.Clock`, for any thread. `wall` and `steady` answer nanoseconds; `steady` never steps."""
 
     def __init__(self, wall: Callable[[], int] = _wall, steady: Callable[[], int] = _steady) -> None:
         self._wall = wall
         self._steady = steady
+        self._lock = threading.Lock()  # the storage's threads read the clock too, and no moment may count twice
         self._last_steady = steady()
         self._value = wall()
 
     def now(self) -> int:
         """Milliseconds since the Unix epoch."""
-        steady = self._steady()
-        passed = steady - self._last_steady
-        if passed > 0:
-            self._last_steady = steady
-            self._value += passed + self._correction(passed)
-        return self._value // 1_000_000
+        with self._lock:
+            steady = self._steady()
+            passed = steady - self._last_steady
+            if passed > 0:
+                self._last_steady = steady
+                self._value += passed + self._correction(passed)
+            return self._value // 1_000_000
 
     def drift(self) -> int:
         """Milliseconds by which the wall clock is ahead of this one."""

@@ -23,6 +23,7 @@ _COLUMNS = ("id", "name", "kind", "state", "origins", "created_at")
 @command(app, "create")
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that no other application has.")],
+    *,
     kind: Annotated[
         ApplicationKind, typer.Option(help="browser: publishable keys; service: secret keys.")
     ] = ApplicationKind.BROWSER,

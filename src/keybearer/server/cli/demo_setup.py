@@ -9,14 +9,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import httpx2
 
 from keybearer.base64url import encode_base64url
-from keybearer.credentials.api_key import ApiKeyKind, parse_api_key
+from keybearer.credentials.api_key import ApiKeyKind
 from keybearer.server.cli.demo_service import DemoError, DemoService, Home
 
 APPLICATION = "Keybearer demo"
@@ -103,33 +103,36 @@ class Furnisher:
         save(self._home, self.furniture)
 
     def _make_keys(self) -> None:
-        held = {"publishable_key": self.furniture.publishable_key, "secret_key": self.furniture.secret_key}
-        if all(map(self._works, held.values())):
+        if self._works(self.furniture.publishable_key) and self._works(self.furniture.secret_key):
             return
-        self._keep(application_id=self._find_application() or self._make_application())
-        for member, key in held.items():
-            if not self._works(key):
-                self._keep(**{member: self._make_key(ApiKeyKind(member.removesuffix("_key")))})
+        self._find_or_make_application()
+        if not self._works(self.furniture.publishable_key):
+            self._keep(publishable_key=self._make_key(ApiKeyKind.PUBLISHABLE))
+        if not self._works(self.furniture.secret_key):
+            self._keep(secret_key=self._make_key(ApiKeyKind.SECRET))
 
-    def _find_application(self) -> str | None:
-        """The id of the enabled application that earlier demos made."""
-        applications = self._run_json("applications", "list")
-        found = [one for one in applications if one["name"] == APPLICATION and not one["disabledAt"]]
-        return next((str(one["id"]) for one in found), None)
-
-    def _make_application(self) -> str:
-        origins = [word for origin in ORIGINS for word in ("--origin", origin)]
-        return str(self._run_json("applications", "create", APPLICATION, "--kind", "browser", *origins)["id"])
+    def _find_or_make_application(self) -> None:
+        """The application that earlier demos made, enabled again if need be; or a new one with its first key."""
+        found = next((one for one in self._run("applications", "list") if one["name"] == APPLICATION), None)
+        if found is None:
+            origins = [word for origin in ORIGINS for word in ("--origin", origin)]
+            made = self._run("applications", "create", APPLICATION, "--kind", "browser", *origins)
+            self._keep(application_id=made["id"], publishable_key=self._seen(made["api_key"]))
+            return
+        if found["state"] != "enabled":
+            self._run("applications", "enable", found["id"])
+        self._keep(application_id=found["id"])
 
     def _make_key(self, kind: ApiKeyKind) -> str:
-        made = self._run_json("keys", "create", self.furniture.application_id, f"--{kind}")
-        key = next((text for text in _texts(made) if _is_key(text, kind)), None)
-        if key is None:
-            raise DemoError("`keybearer keys create` printed no key.")
+        made = self._run("keys", "create", self.furniture.application_id, "--kind", kind.value)
+        return self._seen(made["api_key"])
+
+    def _seen(self, key: str) -> str:
+        """The key, once the service knows it."""
         deadline = time.monotonic() + SEEN_WITHIN
         while not self._works(key):
             if time.monotonic() > deadline:
-                raise DemoError(f"The service does not know the new {kind} key after {SEEN_WITHIN:.0f} s.")
+                raise DemoError(f"The service does not know a new key after {SEEN_WITHIN:.0f} s.")
             time.sleep(0.02)
         return key
 
@@ -144,6 +147,7 @@ class Furnisher:
             run_command(self._home, "users", "create", USERNAME, *names, "--password-stdin", stdin=password)
         except DemoError:
             run_command(self._home, "users", "set-password", USERNAME, "--password-stdin", stdin=password)
+            run_command(self._home, "users", "enable", USERNAME)
 
     def _works(self, key: str) -> bool:
         """Whether the service takes the key: it goes on to miss the access token."""
@@ -153,17 +157,17 @@ class Furnisher:
         return _decide(answer, {401: True, 403: False})
 
     def _can_log_in(self) -> bool:
-        """Whether the user is there with this password; the session for the test is ended."""
+        """Whether the user is there, enabled and with this password; the session for the test is ended."""
         headers = {"Api-Key": self.furniture.publishable_key}
         body = {"username": self.furniture.username, "password": self.furniture.password}
         answer = self._client.post("/oauth/token", headers=headers, json=body)
-        if not _decide(answer, {200: True, 401: False}):
+        if not _decide(answer, {200: True, 401: False, 403: False}):
             return False
         token = answer.json()["data"]["attributes"]["accessToken"]
         self._client.post("/oauth/token/revoke", headers=headers | {"Authorization": f"Bearer {token}"})
         return True
 
-    def _run_json(self, *words: str) -> Any:
+    def _run(self, *words: str) -> Any:
         return json.loads(run_command(self._home, *words, "--json"))
 
 
@@ -172,17 +176,3 @@ def _decide(answer: httpx2.Response, meaning: dict[int, bool]) -> bool:
     if answer.status_code not in meaning:
         raise DemoError(f"The service refuses the demo: {answer.status_code} {answer.text}")
     return meaning[answer.status_code]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
-
-
-def _is_key(text: str, kind: ApiKeyKind) -> bool:
-    parsed = parse_api_key(text)
-    return parsed is not None and parsed.kind is kind

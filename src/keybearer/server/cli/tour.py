@@ -17,7 +17,7 @@ from keybearer.base64url import encode_base64url
 from keybearer.credentials.alphabet import is_in_alphabet
 from keybearer.server.adapters.randomness import SystemRandomness
 from keybearer.server.cli.tour_steps import Answer, Request, Visitor, walk
-from keybearer.server.cli.transcript import Record, Shortener, Transcript, make_record
+from keybearer.server.cli.transcript import StepRecord, Shortener, Transcript, make_record
 from keybearer.server.settings import is_loopback
 
 TIMEOUT = 30.0
@@ -38,7 +38,7 @@ class ServiceUnreachable(Exception):
 class Outcome:
     """How a tour went: the records of its steps, and why it ended early if it did."""
 
-    records: list[Record] = field(default_factory=list)
+    records: list[StepRecord] = field(default_factory=list)
     failure: str | None = None
 
     def summary(self) -> str:
@@ -60,7 +60,7 @@ class Place:
         return httpx2.Client(base_url=self.url, timeout=TIMEOUT, trust_env=not local, headers=_AGENT)
 
 
-def take_tour(place: Place, visitor: Visitor, show: Callable[[Record], None]) -> Outcome:
+def take_tour(place: Place, visitor: Visitor, show: Callable[[StepRecord], None]) -> Outcome:
     """Walk until the end or the first step that is not as expected; `show` is told of every step as it happens."""
     outcome = Outcome()
     shortener = Shortener(visitor.password)
@@ -156,7 +156,7 @@ def tolerate_encoding() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def _show_nothing(record: Record) -> None:
+def _show_nothing(record: StepRecord) -> None:
     """For the JSON report, which is printed in one piece."""
 
 

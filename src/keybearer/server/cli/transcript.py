@@ -68,7 +68,7 @@ def _printable(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StepRecord:
     """One step, shortened. `problem` is what came instead of what was expected."""
 
     step: int
@@ -83,14 +83,14 @@ class Record:
         return f'Step {self.step}, "{self.title}": expected {self.expected}; came {self.problem}.'
 
 
-def make_record(number: int, step: Step, path: str, answer: Answer, shortener: Shortener) -> Record:
+def make_record(number: int, step: Step, path: str, answer: Answer, shortener: Shortener) -> StepRecord:
     """The record of a step; `path` is the request's with the base path."""
     request = step.request
     sent = {"method": request.method, "path": path, "headers": shortener.clean(request.headers())}
     if request.body is not None:
         sent["body"] = shortener.clean(dict(request.body))
     problem = step.problem(answer)
-    return Record(
+    return StepRecord(
         step=number,
         title=step.title,
         rules=step.rules,
@@ -108,7 +108,7 @@ class Transcript:
         self._console = console
         self._highlight = JSONHighlighter()
 
-    def show(self, record: Record) -> None:
+    def show(self, record: StepRecord) -> None:
         request, answer = record.request, record.answer
         self._line(f"\n{record.step:>2}. {record.title}", "bold", f"  ({record.rules})")
         self._line(f"    {request['method']} {request['path']}", "cyan")

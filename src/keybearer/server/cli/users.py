@@ -23,6 +23,7 @@ _COLUMNS = ("id", "email", "phone", "first_name", "last_name", "status", "roles"
 @command(app, "create")
 def create(
     email: Annotated[str, typer.Argument(metavar="EMAIL")],
+    *,
     first_name: Annotated[str, typer.Option()],
     last_name: Annotated[str, typer.Option()],
     phone: Annotated[str | None, typer.Option(help="In international form, as +41446681800.")] = None,
