@@ -6,7 +6,6 @@ This is about one backend: an embedded file has no clock but its machine's.
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from unittest import mock
 
 import asyncpg
 import pytest
@@ -49,10 +48,9 @@ async def backend(request: pytest.FixtureRequest, postgres_databases: Databases)
 def process_clock(ahead: float) -> Iterator[None]:
     """This process's wall clock, `ahead` seconds ahead of the server's (which runs on this machine)."""
     wall, wall_ns = time.time, time.time_ns
-    with (
-        mock.patch.object(time, "time", lambda: wall() + ahead),
-        mock.patch.object(time, "time_ns", lambda: wall_ns() + round(ahead * 1e9)),
-    ):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: wall() + ahead)
+        patch.setattr(time, "time_ns", lambda: wall_ns() + round(ahead * 1e9))
         yield
 
 

@@ -138,10 +138,11 @@ async def test_positions_are_dense_enough_to_resume_from_each(world: World) -> N
 
 
 async def test_a_follower_far_behind_catches_up_in_steps(world: World) -> None:
-    """Enabling an application names each of its ended sessions: 100 of them, a dozen times, are more than one answer."""
+    """Enabling an application names each of its ended sessions: 100 of them, a dozen times, exceed one answer."""
     user, application = await world.user(), await world.application()
-    for _ in range(100):
-        login = await world.log_in(user, application)
+    login = await world.log_in(user, application)
+    for _ in range(99):
+        await world.log_in(user, application)
     follower = await Follower.start(world.storage.feed)
     for _ in range(12):
         for enabled in (False, True):

@@ -59,7 +59,7 @@ async def test_many_calls_at_once_are_all_answered(outage: Outage) -> None:
 
 
 async def test_a_session_survives_an_outage_that_comes_in_the_middle_of_refreshes(outage: Outage) -> None:
-    """It is unknown whether a refresh that failed has moved the chain: the same request again is answered either way."""
+    """It is unknown whether a refresh that failed has moved the chain: the same request is answered either way."""
     login = await outage.world.log_in()
     presentation = login.presentation(key=KEY)
     refresh = outage.world.storage.sessions.refresh

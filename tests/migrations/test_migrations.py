@@ -188,10 +188,20 @@ async def insert_as_0001_did(url: str, world: World) -> Login:
     assert user is not None
     new = world.new_session(user, application)
     session: dict[str, object] = {
-        **{"id": new.id, "user_id": user.id, "application_id": application.id, "place": 0, "moved_at": START},
-        **{"nonce": new.nonce, "token_key_id": 1, "created_at": START, "last_used_at": START},
-        **{"idle_until": START + 10**9, "absolute_until": START + 10**9, "access_until": START + 900_000},
-        **{"first_address": HOME.address, "first_agent": HOME.agent},
+        "id": new.id,
+        "user_id": user.id,
+        "application_id": application.id,
+        "place": 0,
+        "moved_at": START,
+        "nonce": new.nonce,
+        "token_key_id": 1,
+        "created_at": START,
+        "last_used_at": START,
+        "idle_until": START + 10**9,
+        "absolute_until": START + 10**9,
+        "access_until": START + 900_000,
+        "first_address": HOME.address,
+        "first_agent": HOME.agent,
     }
     await raw_sql.insert(url, "session", session)
     row = await world.storage.sessions.find(new.id)

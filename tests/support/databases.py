@@ -4,8 +4,6 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,7 +23,8 @@ SERVER = "KEYBEARER_TEST_POSTGRES"
 class Database(Protocol):
     """One fresh database."""
 
-    url: str
+    @property
+    def url(self) -> str: ...
 
     async def connect(self) -> Backend:
         """The database with what a test does to it; for use in the loop that runs now."""
@@ -102,8 +101,11 @@ class PostgresDatabases:
 
     def __init__(self) -> None:
         url = os.environ.get(SERVER)
-        self._server = None if url else TemporaryServer()
-        self._cluster = Cluster(url or self._server.url())
+        self._server: TemporaryServer | None = None
+        if url is None:
+            self._server = TemporaryServer()
+            url = self._server.url()
+        self._cluster = Cluster(url)
         self.version = self._cluster.version
         self._template = self._cluster.create()
         self._made: list[str] = []

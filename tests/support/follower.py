@@ -30,7 +30,13 @@ class Follower:
     def take(self, snapshot: FeedSnapshot) -> None:
         self.epoch, self.position = snapshot.epoch, snapshot.position
         self.key_set_version = snapshot.key_set_version
-        for entry in (*snapshot.applications, *snapshot.keys, *snapshot.sessions, *snapshot.users):
+        entries: tuple[Entry, ...] = (
+            *snapshot.applications,
+            *snapshot.keys,
+            *snapshot.sessions,
+            *snapshot.users,
+        )
+        for entry in entries:
             self.apply(entry)
 
     async def read(self) -> tuple[Entry, ...]:

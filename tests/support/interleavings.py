@@ -59,7 +59,7 @@ def code_of(kind: str, place: int | None) -> str:
 
 def by_the_model(sequence: str, spacing: str) -> Scenario:
     now = START
-    session, login = SessionModel.log_in(UserModel(), ApplicationModel(), POLICY, now)
+    session, _ = SessionModel.log_in(UserModel(), ApplicationModel(), POLICY, now)
     held = dict.fromkeys("OT", session.current)
     outcomes = []
     for party, gap in zip(sequence, (SHORT, *spacing), strict=True):

@@ -50,11 +50,13 @@ if read -r keep <&3; then
     wait $server
 else
     kill -s QUIT $server
+    kill -s CONT $server
     wait $server
     rm -rf "$DIRECTORY"
 fi
 """
-"""Runs the server for as long as its standard input is open: a test process that is killed takes its server with it."""
+"""Runs the server for as long as its standard input is open: a test process that is killed takes its server with it, a
+frozen one too."""
 
 
 class TemporaryServer:

@@ -15,9 +15,9 @@ async def fetch(database_url: str, sql: str, *args: object) -> list[tuple[Any, .
     """Perform one statement (`$1` is the first of `args`) and commit; the rows that it answers."""
     path = sqlite_path(database_url)
     if path is not None:
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(path, isolation_level=None)) as file:
             values = [arg.bytes if isinstance(arg, UUID) else arg for arg in args]
-            return connection.execute(sql.replace("$", "?"), values).fetchall()
+            return file.execute(sql.replace("$", "?"), values).fetchall()
     connection = await asyncpg.connect(database_url)
     try:
         return [tuple(row) for row in await connection.fetch(sql, *args)]
@@ -64,5 +64,6 @@ _POSTGRES_SCHEMA = (
     """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
        WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
     """SELECT relname, reloptions::text FROM pg_class
-       WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i', 'S') AND relname <> 'test_clock' ORDER BY 1""",
+       WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i', 'S') AND relname <> 'test_clock'
+       ORDER BY 1""",
 )

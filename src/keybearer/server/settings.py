@@ -3,6 +3,7 @@
 `SETTINGS` is the one list of them; docs/configuration.md is generated from it.
 """
 
+import difflib
 import ipaddress
 import os
 import re
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from keybearer.base64url import decode_base64url
 from keybearer.server.domain.attempts import Allowance, LimitPolicy
 from keybearer.server.domain.sessions import SessionPolicy
+from keybearer.server.http.public import JWKS_MAX_AGE
 
 PREFIX = "KEYBEARER_"
 CONFIG_FILE = "KEYBEARER_CONFIG"
@@ -40,14 +42,26 @@ class Setting:
     help: str
     secret: bool = False
 
+    @property
+    def expects(self) -> str:
+        """What it takes, with the bounds of a number."""
+        return f"{self.takes}, {self.parse}" if isinstance(self.parse, _Whole) else self.takes
 
-def _whole(lowest: int, highest: int = 2**31 - 1) -> Parser:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,10}", text) or not lowest <= int(text) <= highest:
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A whole number within bounds, which `str` tells."""
+
+    lowest: int
+    highest: int = 2**31 - 1
+
+    def __call__(self, text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not self.lowest <= int(text) <= self.highest:
             raise ValueError
         return int(text)
 
-    return parse
+    def __str__(self) -> str:
+        return f"from {self.lowest} on" if self.highest == 2**31 - 1 else f"{self.lowest} to {self.highest}"
 
 
 def _one_of(*values: str) -> Parser:
@@ -115,149 +129,63 @@ def _host(text: str) -> str:
 _DAY = 86400
 _YEAR = 366 * _DAY
 
+# fmt: off
 SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "database",
-        _database,
-        "sqlite:///keybearer.db",
-        "`sqlite:///path` or `postgresql://…/name`",
-        "The database. A relative path of SQLite starts at the working directory.",
-        secret=True,
-    ),
-    Setting(
-        "database_pool_size", _whole(1, 1000), "10", "a number", "Connections to PostgreSQL that one process keeps."
-    ),
+    Setting("database", _database, "sqlite:///keybearer.db", "`sqlite:///path` or `postgresql://…/name`",
+            "The database. A relative path of SQLite starts at the working directory.", secret=True),
+    Setting("database_pool_size", _Whole(1, 1000), "10", "a number",
+            "Connections to PostgreSQL that one process keeps."),
     Setting("host", _host, "127.0.0.1", "an address or a host name", "Where the service listens."),
-    Setting("port", _whole(1, 65535), "8100", "a port", "Where the service listens."),
-    Setting("workers", _whole(1, 256), "1", "a number", "Processes that answer requests."),
-    Setting(
-        "base_path",
-        _base_path,
-        "/v1/api",
-        "a path without a slash at its end",
-        "What stands before the paths of the API.",
-    ),
-    Setting(
-        "issuer",
-        _absolute_url,
-        "the service's own address on loopback; required otherwise",
-        "an http(s) URL",
-        "The `iss` of every access token.",
-    ),
+    Setting("port", _Whole(1, 65535), "8100", "a port", "Where the service listens."),
+    Setting("workers", _Whole(1, 256), "1", "a number", "Processes that answer requests."),
+    Setting("base_path", _base_path, "/v1/api", "a path without a slash at its end",
+            "What stands before the paths of the API."),
+    Setting("issuer", _absolute_url, "the service's own address on loopback; required otherwise", "an http(s) URL",
+            "The `iss` of every access token."),
     Setting("audience", _audience, "the issuer", "a text", "The `aud` of every access token."),
-    Setting("access_token_lifetime", _whole(10, _DAY), "900", "seconds", "How long an access token holds."),
-    Setting(
-        "refresh_retry_window",
-        _whole(0, _DAY),
-        "60",
-        "seconds",
-        "How long a refresh is answered again with the same token. 0 makes concurrent refreshes end sessions.",
-    ),
-    Setting(
-        "session_idle_lifetime",
-        _whole(60, 10 * _YEAR),
-        str(30 * _DAY),
-        "seconds",
-        "How long a session lives without a refresh.",
-    ),
-    Setting(
-        "session_absolute_lifetime",
-        _whole(60, 10 * _YEAR),
-        str(90 * _DAY),
-        "seconds",
-        "How long a session lives at most.",
-    ),
-    Setting(
-        "signing_algorithm",
-        _one_of("ES256", "EdDSA", "RS256"),
-        "ES256",
-        "`ES256`, `EdDSA` or `RS256`",
-        "What new signing keys are for.",
-    ),
-    Setting(
-        "key_publish_seconds",
-        _whole(0, 30 * _DAY),
-        "900",
-        "seconds",
-        "How long a rotated key is published before its first use; longer than any cache keeps the key set.",
-    ),
-    Setting(
-        "key_encryption_key",
-        _key,
-        "none",
-        "32 bytes in base64url (43 characters)",
-        "The key-encryption key itself; goes before the file.",
-        secret=True,
-    ),
-    Setting(
-        "key_encryption_key_file",
-        _path,
-        "beside an SQLite file, named `<file>.key`; required otherwise",
-        "a path",
-        "The file (mode 0600) that holds the key-encryption key.",
-    ),
-    Setting(
-        "trusted_proxies",
-        _networks,
-        "none",
-        "addresses or networks, with commas between",
-        "Proxies whose X-Forwarded-For names the client.",
-    ),
-    Setting("max_body_bytes", _whole(1024, 1_048_576), "16384", "bytes", "The largest body of a request."),
-    Setting("body_timeout", _whole(1, 300), "10", "seconds", "How long a body may take to arrive."),
-    Setting("shutdown_grace", _whole(0, 600), "30", "seconds", "How long requests may take to finish at shutdown."),
-    Setting(
-        "log_format",
-        _one_of("console", "json"),
-        "console on a terminal, json otherwise",
-        "`console` or `json`",
-        "How logs are written.",
-    ),
-    Setting(
-        "log_level",
-        _one_of("debug", "info", "warning", "error"),
-        "info",
-        "`debug`, `info`, `warning` or `error`",
-        "What is logged.",
-    ),
-    Setting("metrics_port", _whole(0, 65535), "0", "a port; 0 for none", "Where Prometheus finds /metrics."),
+    Setting("access_token_lifetime", _Whole(10, _DAY), "900", "seconds", "How long an access token holds."),
+    Setting("refresh_retry_window", _Whole(0, _DAY), "60", "seconds",
+            "How long a refresh is answered again with the same token. 0 makes concurrent refreshes end sessions."),
+    Setting("session_idle_lifetime", _Whole(60, 10 * _YEAR), str(30 * _DAY), "seconds",
+            "How long a session lives without a refresh."),
+    Setting("session_absolute_lifetime", _Whole(60, 10 * _YEAR), str(90 * _DAY), "seconds",
+            "How long a session lives at most."),
+    Setting("signing_algorithm", _one_of("ES256", "EdDSA", "RS256"), "ES256", "`ES256`, `EdDSA` or `RS256`",
+            "What new signing keys are for."),
+    Setting("key_publish_seconds", _Whole(0, 30 * _DAY), "900", "seconds",
+            "How long a rotated key is published before its first use; longer than any cache keeps the key set."),
+    Setting("key_encryption_key", _key, "none", "32 bytes in base64url (43 characters)",
+            "The key-encryption key itself; goes before the file.", secret=True),
+    Setting("key_encryption_key_file", _path, "beside an SQLite file, named `<file>.key`; required otherwise", "a path",
+            "The file (mode 0600) that holds the key-encryption key."),
+    Setting("trusted_proxies", _networks, "none", "addresses or networks, with commas between",
+            "Proxies whose X-Forwarded-For names the client."),
+    Setting("max_body_bytes", _Whole(1024, 1_048_576), "16384", "bytes", "The largest body of a request."),
+    Setting("body_timeout", _Whole(1, 300), "10", "seconds", "How long a body may take to arrive."),
+    Setting("shutdown_grace", _Whole(0, 600), "30", "seconds", "How long requests may take to finish at shutdown."),
+    Setting("log_format", _one_of("console", "json"), "console on a terminal, json otherwise", "`console` or `json`",
+            "How logs are written."),
+    Setting("log_level", _one_of("debug", "info", "warning", "error"), "info", "`debug`, `info`, `warning` or `error`",
+            "What is logged."),
+    Setting("metrics_port", _Whole(0, 65535), "0", "a port or 0 for none", "Where Prometheus finds /metrics."),
     Setting("metrics_host", _host, "127.0.0.1", "an address or a host name", "Where Prometheus finds /metrics."),
-    Setting(
-        "max_staleness",
-        _whole(1, 3600),
-        "60",
-        "seconds",
-        "How long tokens are accepted while revocations are out of sight; then 503.",
-    ),
-    Setting("audit_retention_days", _whole(1, 36500), "90", "days", "How long the audit trail is kept."),
-    Setting(
-        "hash_threads",
-        _whole(1, 256),
-        "the usable processors, divided among the workers",
-        "a number",
-        "Threads of a process that hash passwords.",
-    ),
-    Setting(
-        "hash_queue_limit",
-        _whole(2, 100_000),
-        "500",
-        "a number",
-        "Logins that may wait for a password hash; half of them from known places only.",
-    ),
-    Setting("hash_per_address_limit", _whole(1, 100_000), "32", "a number", "Logins of one address among them."),
-    Setting("limit_name_known", _whole(1), "10", "attempts", "Of one user at one known place, in a period."),
-    Setting("limit_name_unknown", _whole(1), "30", "attempts", "Of one name from everywhere else, in a period."),
-    Setting("limit_address", _whole(1), "100", "attempts", "Of one IPv4 address or IPv6 /64, in a period."),
-    Setting("limit_network", _whole(1), "1000", "attempts", "Of one IPv6 /48, in a period."),
-    Setting(
-        "limit_application",
-        _whole(1),
-        "1000",
-        "attempts",
-        "Of one application, in a period; beyond it unknown addresses pay five times.",
-    ),
-    Setting("limit_period", _whole(1, _DAY), "900", "seconds", "The period of the limits on logins."),
+    Setting("max_staleness", _Whole(1, 3600), "60", "seconds",
+            "How long tokens are accepted while revocations are out of sight; then 503."),
+    Setting("audit_retention_days", _Whole(1, 36500), "90", "days", "How long the audit trail is kept."),
+    Setting("hash_threads", _Whole(1, 256), "the usable processors, divided among the workers", "a number",
+            "Threads of a process that hash passwords."),
+    Setting("hash_queue_limit", _Whole(2, 100_000), "500", "a number",
+            "Logins that may wait for a password hash; half of them from known places only."),
+    Setting("hash_per_address_limit", _Whole(1, 100_000), "32", "a number", "Logins of one address among them."),
+    Setting("limit_name_known", _Whole(1), "10", "attempts", "Of one user at one known place, in a period."),
+    Setting("limit_name_unknown", _Whole(1), "30", "attempts", "Of one name from everywhere else, in a period."),
+    Setting("limit_address", _Whole(1), "100", "attempts", "Of one IPv4 address or IPv6 /64, in a period."),
+    Setting("limit_network", _Whole(1), "1000", "attempts", "Of one IPv6 /48, in a period."),
+    Setting("limit_application", _Whole(1), "1000", "attempts",
+            "Of one application, in a period; beyond it unknown addresses pay five times."),
+    Setting("limit_period", _Whole(1, _DAY), "900", "seconds", "The period of the limits on logins."),
 )
+# fmt: on
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -318,6 +246,13 @@ class Settings:
             )
         if policy.idle_lifetime > policy.absolute_lifetime:
             found.append("KEYBEARER_SESSION_IDLE_LIFETIME is longer than KEYBEARER_SESSION_ABSOLUTE_LIFETIME.")
+        if self.key_publish_seconds <= JWKS_MAX_AGE:
+            found.append(
+                f"KEYBEARER_KEY_PUBLISH_SECONDS is not more than the {JWKS_MAX_AGE} s for which caches keep the keys: "
+                "after a rotation, services would refuse tokens that are good."
+            )
+        if any(network.prefixlen == 0 for network in self.trusted_proxies):
+            found.append("KEYBEARER_TRUSTED_PROXIES is everybody: every caller can claim to come from any address.")
         if urlsplit(self.issuer).scheme == "http" and not is_loopback(urlsplit(self.issuer).hostname or ""):
             found.append("KEYBEARER_ISSUER is a plain http address: credentials would travel in clear. Use https.")
         return found
@@ -348,10 +283,17 @@ def load_settings(environ: Mapping[str, str], file: Path | None = None) -> Setti
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values = {}
     for variable, text in environ.items():
-        if variable.startswith(PREFIX) and variable != CONFIG_FILE and not variable.startswith(IGNORED_PREFIXES):
+        if variable.startswith(PREFIX) and variable != CONFIG_FILE and not _is_ignored(variable, text):
             name = variable.removeprefix(PREFIX).lower()
             values[name] = _parse(name, text, variable)
     return values
+
+
+def _is_ignored(variable: str, text: str) -> bool:
+    """Whether a variable is for somebody else: for the tests, the tour, or put there by Kubernetes, which describes a
+    Service named `keybearer` to every container of its namespace."""
+    described = _KUBERNETES.fullmatch(variable) is not None or (variable == f"{PREFIX}PORT" and "://" in text)
+    return described or variable.startswith(IGNORED_PREFIXES)
 
 
 def _read_file(file: Path) -> dict[str, Any]:
@@ -373,12 +315,14 @@ def _text_of(value: object) -> str:
 def _parse(name: str, text: str, where: str) -> Any:
     setting = _BY_NAME.get(name)
     if setting is None:
-        raise SettingsError(f"{where} is not a setting. docs/configuration.md lists them all.")
+        similar = difflib.get_close_matches(name, _BY_NAME, n=1)
+        hint = f" Is {similar[0]} meant?" if similar else ""
+        raise SettingsError(f"{where} is not a setting.{hint} docs/configuration.md lists them all.")
     try:
         return setting.parse(text)
     except ValueError:
         shown = "" if setting.secret else f", not {text[:80]!r}"
-        raise SettingsError(f"{where} takes {setting.takes}{shown}.") from None
+        raise SettingsError(f"{where} takes {setting.expects}{shown}.") from None
 
 
 def _build(values: Mapping[str, Any]) -> Settings:
@@ -400,36 +344,29 @@ def _build(values: Mapping[str, Any]) -> Settings:
         key_encryption_key_file=values.get("key_encryption_key_file"),
         trusted_proxies=values.get("trusted_proxies", ()),
         log_format=values.get("log_format"),
-        hash_threads=values.get("hash_threads", max(1, len(os.sched_getaffinity(0)) // workers)),
+        hash_threads=values.get("hash_threads", max(1, _usable_processors() // workers)),
         limit_policy=_limits(value),
-        **{name: value(name) for name in _PLAIN},
+        **{name: value(name) for name in _BY_NAME.keys() & Settings.__dataclass_fields__.keys() - WORDED_DEFAULTS},
     )
 
 
-_PLAIN = (
-    "database",
-    "database_pool_size",
-    "host",
-    "port",
-    "workers",
-    "base_path",
-    "signing_algorithm",
-    "key_publish_seconds",
-    "max_body_bytes",
-    "body_timeout",
-    "shutdown_grace",
-    "log_level",
-    "metrics_port",
-    "metrics_host",
-    "max_staleness",
-    "audit_retention_days",
-    "hash_queue_limit",
-    "hash_per_address_limit",
-)
-"""Settings that are taken as they are."""
+WORDED_DEFAULTS = frozenset(
+    {"issuer", "audience", "key_encryption_key", "key_encryption_key_file", "trusted_proxies"}
+) | {
+    "log_format",
+    "hash_threads",
+}
+"""Settings whose default is no value of theirs: words that say what is done without one."""
+
+_KUBERNETES = re.compile(f"{PREFIX}(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
 IGNORED_PREFIXES = (f"{PREFIX}TEST_", f"{PREFIX}TOUR_")
 """Variables that are not for the service: those of its test suite and of its tour."""
+
+
+def _usable_processors() -> int:
+    """Those that this process may run on, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _limits(value: Callable[[str], int]) -> LimitPolicy:

@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -18,8 +19,8 @@ HIDDEN = "[hidden]"
 
 _CREDENTIAL = re.compile(
     r"(?P<kind>kb[prs]_)[A-Za-z0-9_-]{5,}"  # Api-Keys and refresh tokens, but not a key's hint of 4 characters
-    r"|(?P<jwt>eyJ)[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*"
-    r"|(?P<url>[a-z][a-z0-9+.-]*://[^/\s:@\"']*:)[^/\s@\"']+(?=@)"  # the password in a database's URL
+    r"|(?P<jwt>eyJ)[A-Za-z0-9_-]*+\.[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*)*"
+    r"|(?P<url>[a-z][a-z0-9+.-]{0,20}://[^/\s:@\"']*:)[^/\s@\"']+(?=@)"  # the password in a database's URL
 )
 _SECRET_NAME = re.compile(
     r"(.*(password|passwd|secret|token|authorization|cookie)|(.*(api|encryption|idempotency))?key)"
@@ -47,7 +48,7 @@ def configure_logging(log_format: str | None, level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = _Handler(sys.stderr)
+    handler = _Handler()
     handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=_last_steps(console=console)))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -62,10 +63,18 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
 
 class _Handler(logging.StreamHandler[Any]):
-    def handleError(self, record: logging.LogRecord) -> None:
+    """To standard error as it is at the time, for whoever has replaced it since."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """The library's own would print the arguments of a line that cannot be formatted, credentials included."""
         error = sys.exc_info()[0]
-        self.stream.write(f"a line of {record.name} could not be logged: {error.__name__ if error else 'no reason'}\n")
+        with suppress(OSError, ValueError):  # standard error is closed: there is nowhere left to say it
+            name = error.__name__ if error is not None else "no reason"
+            self.stream.write(f"a line of {record.name} could not be logged: {name}\n")
 
 
 def _last_steps(*, console: bool) -> list[Processor]:

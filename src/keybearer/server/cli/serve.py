@@ -69,12 +69,21 @@ async def check_keys(settings: Settings) -> None:
 
 
 def run(config: uvicorn.Config) -> bool:
-    """Serve until a signal ends it; False when the service could not start."""
-    if config.workers > 1:
-        with closing(config.bind_socket()) as listener:
-            supervisor = Multiprocess(config, [listener])
-            supervisor.run()
-        return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+    """Serve until a signal ends it; False when the service could not start, as the log says why."""
+    try:
+        return _run_workers(config) if config.workers > 1 else _run_alone(config)
+    except SystemExit:  # uvicorn's, with a status of its own, when the port is taken
+        return False
+
+
+def _run_workers(config: uvicorn.Config) -> bool:
+    with closing(config.bind_socket()) as listener:
+        supervisor = Multiprocess(config, [listener])
+        supervisor.run()
+    return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+
+
+def _run_alone(config: uvicorn.Config) -> bool:
     server = uvicorn.Server(config)
     # uvicorn finishes its work and then raises the signal anew, by which the process would end as if it had failed.
     for number in (signal.SIGINT, signal.SIGTERM):

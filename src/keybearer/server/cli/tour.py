@@ -17,7 +17,7 @@ from keybearer.base64url import encode_base64url
 from keybearer.credentials.alphabet import is_in_alphabet
 from keybearer.server.adapters.randomness import SystemRandomness
 from keybearer.server.cli.tour_steps import Answer, Request, Visitor, walk
-from keybearer.server.cli.transcript import StepRecord, Shortener, Transcript, make_record
+from keybearer.server.cli.transcript import Shortener, StepRecord, Transcript, make_record
 from keybearer.server.settings import is_loopback
 
 TIMEOUT = 30.0

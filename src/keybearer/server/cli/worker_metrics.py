@@ -36,7 +36,7 @@ class WorkersCollector(Collector):
 
 @contextmanager
 def served_metrics(settings: Settings) -> Iterator[None]:
-    """Answer `/metrics` until the block ends, if the settings have a port for it. Raises SettingsError when it is taken.
+    """Answer `/metrics` until the block ends, if the settings have a port for it. Raises SettingsError if it is taken.
 
     With several workers they must be started inside the block.
     """
@@ -63,7 +63,8 @@ def _listening(settings: Settings, registry: CollectorRegistry) -> Iterator[None
         server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
     except OSError as error:
         raise SettingsError(
-            f"The metrics cannot be served on port {settings.metrics_port}: {error.strerror}. Choose another KEYBEARER_METRICS_PORT."
+            f"The metrics cannot be served on port {settings.metrics_port}: {error.strerror}. "
+            "Choose another KEYBEARER_METRICS_PORT."
         ) from None
     try:
         yield

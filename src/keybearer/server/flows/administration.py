@@ -31,8 +31,9 @@ MAX_NAME_LENGTH = 100
 """Characters of a name of an application or a person."""
 
 _ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(?P<port>:[1-9][0-9]{0,4})?"
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(?P<port>:[1-9][0-9]{0,4})?"
 )
+_LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 
@@ -245,6 +246,10 @@ def normalise_origin(text: str) -> str:
         raise AdministrationError(
             f"{text!r} is not an origin: it has a scheme, a host and perhaps a port, as https://shop.example.com or "
             "http://localhost:5173. There are no wildcards; names with other letters are written in punycode."
+        )
+    if origin["scheme"] == "http" and _LOOPBACK.fullmatch(origin["host"]) is None:
+        raise AdministrationError(
+            f"{text!r} is plain http to another machine, where credentials travel in clear: give its https origin."
         )
     port = origin["port"] or ""
     return f"{origin['scheme']}://{origin['host']}" + ("" if _DEFAULT_PORTS.get(origin["scheme"]) == port else port)

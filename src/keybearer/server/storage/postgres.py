@@ -30,6 +30,10 @@ STATEMENT_TIMEOUT = 5.0
 BULK_TIMEOUT = 600.0
 """The same for operations over very many rows."""
 
+ABANDONED_AFTER = 10
+"""Seconds after which the server rolls back a transaction whose process says nothing more: were it cut off while it
+holds the feed's counter, nobody could revoke anything until the network noticed."""
+
 ATTEMPTS = 5
 """How often a transaction is tried that the server ended in favour of another one."""
 
@@ -46,6 +50,7 @@ UNAVAILABLE: tuple[type[BaseException], ...] = (
     asyncpg.CannotConnectNowError,
     asyncpg.PostgresSystemError,
     asyncpg.PostgresIOError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # the server has become a standby
     asyncpg.UndefinedTableError,  # not migrated yet
     asyncpg.UndefinedColumnError,
@@ -122,6 +127,7 @@ class PostgresStorage(Stores):
                 server_settings={
                     "application_name": "keybearer",
                     "default_transaction_isolation": "read committed",
+                    "idle_in_transaction_session_timeout": f"{ABANDONED_AFTER}s",
                     "plan_cache_mode": "force_generic_plan",  # every statement goes by keys: planning is pure cost
                     "jit": "off",
                 },
