@@ -156,7 +156,7 @@ def test_malformed_names_of_users(sqlite_commands: Commands, email: str, phone: 
 @pytest.mark.parametrize(
     ("password", "said"),
     [
-        ("short", "8 characters"),
+        ("seven77", "8 characters"),
         ("password1", "common"),
         ("PASSWORD1", "common"),
         ("Jane.Doe!", "own name"),

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def start(home: Path, port: int) -> Iterator[Start]:
         process.kill()
         process.communicate()
     if (pid := home / "service.pid").exists():
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def end_of(process: subprocess.Popen[str]) -> str:
@@ -259,12 +261,14 @@ def test_a_directory_with_something_else_in_it(start: Start, home: Path) -> None
     home.mkdir()
     (home / "keybearer.db").write_text("this is no database" * 100)
     (home / "demo.json").write_text('["nor is this"]')
-    (home / "service.pid").write_text(str(os.getpid()))
-    process = start("--once")
-    output = end_of(process)
+    with subprocess.Popen(["sleep", "100"]) as bystander:
+        (home / "service.pid").write_text(str(bystander.pid))
+        process = start("--once")
+        output = end_of(process)
+        assert bystander.poll() is None
+        bystander.kill()
     assert process.returncode == 1
     assert "Traceback" not in output
-    (home / "service.pid").unlink()
 
 
 def test_a_service_that_will_not_start_shows_the_end_of_its_log(start: Start, home: Path) -> None:

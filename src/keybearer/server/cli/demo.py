@@ -71,8 +71,8 @@ def _take_tour(service: DemoService, furniture: Furniture) -> bool:
 
 def _stay(service: DemoService) -> None:
     """Until a signal ends the demo. Raises DemoError when the service ends by itself."""
-    print("The service goes on running. Ctrl-C ends it.", flush=True)
     try:
+        print("The service goes on running. Ctrl-C ends it.", flush=True)
         service.wait()
     except KeyboardInterrupt:
         print("\nStopping the service.", flush=True)

@@ -9,15 +9,17 @@ from typing import Protocol
 
 import structlog
 
-from keybearer.errors import AccessTokenError, InternalError, KeybearerError, MethodNotAllowed, NotFound
+from keybearer.errors import AccessTokenError, BodyTooLarge, InternalError, KeybearerError, MethodNotAllowed, NotFound
 from keybearer.guard._core import CredentialCheck, CredentialState
-from keybearer.server.http.answer import Answer, answer_json
+from keybearer.server.http.answer import NO_STORE, Answer, answer_json
 from keybearer.server.http.body import read_members
 from keybearer.server.http.call import Call
 from keybearer.server.http.cors import cors_headers, preflight
 from keybearer.server.http.request import Receive, Request, RequestIds, RequestLimits, Scope, Send
 from keybearer.server.http.routes import Needs, Route
 from keybearer.wire.problems import document_of, headers_of, status_of
+
+_CLOSE = (b"connection", b"close")
 
 log = structlog.get_logger("keybearer.http")
 
@@ -156,5 +158,6 @@ def _choose(methods: Mapping[str, Route], request: Request) -> Route | None:
 
 def _problem(error: KeybearerError, request: Request) -> Answer:
     headers = tuple((name.encode(), value.encode("latin-1")) for name, value in headers_of(error))
-    no_store: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"),)
-    return answer_json(document_of(error, request.request_id), status=status_of(error), headers=no_store + headers)
+    if isinstance(error, BodyTooLarge):
+        headers += (_CLOSE,)  # what is still to come of the body is not read
+    return answer_json(document_of(error, request.request_id), status=status_of(error), headers=(NO_STORE, *headers))

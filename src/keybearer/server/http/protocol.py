@@ -35,6 +35,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head:
             return
+        if self._head_timer is None:  # a head that comes whole, as nearly all do, needs no timer
+            self._start_timer()
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_REFUSAL)
@@ -43,8 +45,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head = True
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._start_timer()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
