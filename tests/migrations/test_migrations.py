@@ -16,7 +16,7 @@ from keybearer.server.domain.applications import Application, ApplicationKind, L
 from keybearer.server.domain.attempts import Allowance, Charge
 from keybearer.server.domain.secret_keys import KeyPurpose, KeyState, SecretKey
 from keybearer.server.domain.sessions import Moved
-from keybearer.server.storage import schema
+from keybearer.server.storage import schema, scripts
 from keybearer.server.storage.schema import SchemaState
 from tests.support import raw_sql
 from tests.support.backends import POLICY, Backend, PostgresBackend, SqliteBackend
@@ -24,7 +24,7 @@ from tests.support.clock import START
 from tests.support.databases import Databases, create_clock
 from tests.support.world import HOME, OPERATOR, Login, World
 
-REVISIONS = [revision.revision for revision in reversed(list(schema._scripts().walk_revisions()))]
+REVISIONS = scripts.list_revisions()
 """From the first to the newest."""
 
 
@@ -74,7 +74,8 @@ async def test_up_from_nothing(url: str) -> None:
     assert schema.current_revision(url) is None
     assert schema.schema_state(url) is SchemaState.EMPTY
     schema.migrate(url)
-    assert schema.current_revision(url) == schema.head_revision() == REVISIONS[-1]
+    assert list(schema.REVISIONS) == REVISIONS
+    assert schema.current_revision(url) == schema.HEAD == REVISIONS[-1]
     assert schema.schema_state(url) is SchemaState.CURRENT
 
 
@@ -148,9 +149,9 @@ async def test_a_migration_that_fails_midway_leaves_everything_as_it_was(
 ) -> None:
     schema.migrate(url, REVISIONS[0])
     described = await raw_sql.describe(url)
-    script = schema._script
+    script = scripts.write_script
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "_script", lambda *args: [*script(*args), "SELECT 1 FROM nowhere"])
+        patched.setattr(scripts, "write_script", lambda *args: [*script(*args), "SELECT 1 FROM nowhere"])
         with pytest.raises(Exception, match="nowhere"):
             schema.migrate(url)
     assert schema.current_revision(url) == REVISIONS[0]
@@ -297,10 +298,10 @@ def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
 
 
 def test_every_revision_has_its_way_back() -> None:
-    for revision in schema._scripts().walk_revisions():
+    for revision in scripts.open_scripts().walk_revisions():
         assert callable(getattr(revision.module, "downgrade", None)), revision.revision
 
 
 def test_revisions_are_one_line() -> None:
-    heads: Sequence[str] = schema._scripts().get_heads()
+    heads: Sequence[str] = scripts.open_scripts().get_heads()
     assert len(heads) == 1

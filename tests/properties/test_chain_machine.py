@@ -129,6 +129,13 @@ class Chain(RuleBasedStateMachine):
         pair = self._alive(which)
         self._present(pair, pair.model.current, key, gap)
 
+    @rule(which=WHICH, key=KEYS, times=st.integers(1, 3))
+    def walk(self, which: int, key: str | None, times: int) -> None:
+        """Refresh as a client does that has time."""
+        pair = self._alive(which)
+        for _ in range(times):
+            self._present(pair, pair.model.current, key, W)
+
     @rule(which=WHICH, gap=GAPS, key=KEYS, times=st.integers(2, 4))
     def repeat(self, which: int, gap: int, key: str | None, times: int) -> None:
         """The same request again and again, as a client does that gets no answer."""
@@ -220,10 +227,10 @@ class Chain(RuleBasedStateMachine):
         limit=st.sampled_from(["idle_until", "absolute_until"]),
         before=st.sampled_from([-1, 0, 1, 600_000]),
     )
-    def advance_to_a_limit(self, which: int, limit: str, before: int) -> None:
-        at = getattr(self._alive(which).model, limit) - before
-        if at > self.now:
-            self.run(self.backend.clock.set(at))
+    def present_near_a_limit(self, which: int, limit: str, before: int) -> None:
+        pair = self._alive(which)
+        gap = getattr(pair.model, limit) - before - self.now
+        self._present(pair, pair.model.current, None, max(gap, 0))
 
     @rule(seconds=st.sampled_from([1, 60, 3600]), back=st.booleans())
     def correct_the_clock(self, seconds: int, back: bool) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -116,19 +117,27 @@ def test_whatever_happens_it_advances_and_ages_are_right(happenings: list[tuple[
         last = now
 
 
-def test_a_moment_counts_once_for_all_threads() -> None:
-    """Threads that read at once must not add the same time twice."""
+def test_no_time_is_lost_between_threads() -> None:
+    """A thread that is stopped in the middle of a reading must not undo what another one has added meanwhile."""
     machine = Machine()
-    barrier = threading.Barrier(8)
+    both_are_reading = threading.Barrier(2)
+    meeting = False
+    steady_readings = iter([machine.steady, machine.steady + 1000 * MS, machine.steady + 2000 * MS])
 
-    def read() -> int:
-        barrier.wait()
-        return [machine.clock.now() for _ in range(500)][-1]
+    def wall() -> int:
+        if meeting:
+            with suppress(threading.BrokenBarrierError):  # as it should be: the other thread has to wait its turn
+                both_are_reading.wait(0.2)
+        return machine.wall
 
-    machine.pass_time(1000)
-    with ThreadPoolExecutor(8) as threads:
-        readings = [future.result() for future in [threads.submit(read) for _ in range(8)]]
-    assert readings == [START + 1000] * 8
+    clock = SystemClock(wall, lambda: next(steady_readings, machine.steady))
+    machine.pass_time(2000)
+    meeting = True
+    with ThreadPoolExecutor(2) as threads:
+        readings = sorted(future.result() for future in [threads.submit(clock.now) for _ in range(2)])
+    meeting = False
+    assert readings[0] - START in {1000, 1001}
+    assert clock.now() == readings[1] == START + 2000
 
 
 def test_the_clocks_of_this_machine() -> None:

@@ -99,6 +99,31 @@ def test_variables_of_others_are_nothing_to_us() -> None:
     assert load_settings(environ) == load_settings({})
 
 
+def test_what_kubernetes_says_of_a_service_of_that_name_is_nothing_to_us() -> None:
+    described = {
+        "KEYBEARER_SERVICE_HOST": "10.0.0.1",
+        "KEYBEARER_SERVICE_PORT": "8100",
+        "KEYBEARER_SERVICE_PORT_HTTP": "8100",
+        "KEYBEARER_PORT": "tcp://10.0.0.1:8100",
+        "KEYBEARER_PORT_8100_TCP": "tcp://10.0.0.1:8100",
+        "KEYBEARER_PORT_8100_TCP_PROTO": "tcp",
+        "KEYBEARER_PORT_8100_TCP_PORT": "8100",
+        "KEYBEARER_PORT_8100_TCP_ADDR": "10.0.0.1",
+    }
+    assert load_settings(described) == load_settings({})
+    assert "is not a setting" in refusal({"KEYBEARER_SERVICE": "x"})
+
+
+def test_a_misspelt_name_is_told_its_neighbour() -> None:
+    assert "Is port meant?" in refusal({"KEYBEARER_PROT": "1"})
+    assert "meant" not in refusal({"KEYBEARER_XYZZY": "1"})
+
+
+def test_a_number_out_of_bounds_is_told_the_bounds() -> None:
+    assert "10 to 86400" in refusal({"KEYBEARER_ACCESS_TOKEN_LIFETIME": "9"})
+    assert "from 1 on" in refusal({"KEYBEARER_LIMIT_ADDRESS": "0"})
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -234,6 +259,8 @@ def test_hash_threads_are_divided_among_the_workers() -> None:
         ({"KEYBEARER_ACCESS_TOKEN_LIFETIME": "119"}, "more than half"),
         ({"KEYBEARER_SESSION_IDLE_LIFETIME": "8000000"}, "KEYBEARER_SESSION_IDLE_LIFETIME is longer"),
         ({"KEYBEARER_ISSUER": "http://auth.example.com"}, "plain http"),
+        ({"KEYBEARER_KEY_PUBLISH_SECONDS": "300"}, "caches keep the keys"),
+        ({"KEYBEARER_TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, "everybody"),
     ],
 )
 def test_what_may_not_be_meant_is_warned_of(environ: dict[str, str], said: str) -> None:
@@ -246,6 +273,8 @@ def test_what_may_not_be_meant_is_warned_of(environ: dict[str, str], said: str) 
     [
         {"KEYBEARER_REFRESH_RETRY_WINDOW": "450"},
         {"KEYBEARER_ACCESS_TOKEN_LIFETIME": "120"},
+        {"KEYBEARER_KEY_PUBLISH_SECONDS": "301"},
+        {"KEYBEARER_TRUSTED_PROXIES": "10.0.0.0/8"},
         {"KEYBEARER_ISSUER": "http://localhost:9000"},
         {"KEYBEARER_ISSUER": "http://[::1]:9000"},
     ],

@@ -5,7 +5,7 @@ import os
 from keybearer.server.cli.shown import Record, Shown
 from keybearer.server.cli.working import explained, fail
 from keybearer.server.settings import load_settings
-from keybearer.server.storage.schema import SchemaState, current_revision, head_revision, schema_state
+from keybearer.server.storage.schema import HEAD, SchemaState, current_revision, schema_state
 from keybearer.server.storage.schema import migrate as migrate_schema
 
 
@@ -20,5 +20,5 @@ def migrate() -> Shown:
             fail("A newer release has migrated the database; this one cannot use it.")
         before = current_revision(settings.database)
         migrate_schema(settings.database)
-    note = "Nothing was to be done." if before == head_revision() else "The database is up to date."
-    return Record({"revision": head_revision(), "before": before}, note)
+    note = "Nothing was to be done." if before == HEAD else "The database is up to date."
+    return Record({"revision": HEAD, "before": before}, note)

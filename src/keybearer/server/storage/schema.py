@@ -6,7 +6,6 @@ line and the start of the service. A database is named by its URL, `sqlite:///pa
 """
 
 import asyncio
-import io
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
 from keybearer.errors import StorageUnavailable
 from keybearer.server.storage.postgres import CANNOT_CONNECT, unavailable
@@ -30,7 +25,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+REVISIONS = ("0001", "0002")
+"""The revisions of migrations/versions, the oldest first; a test compares the two."""
+
+HEAD = REVISIONS[-1]
+"""The revision that this release needs."""
+
 _LOCK = 0x6B657962656172  # of PostgreSQL's advisory locks, by any number that nobody else takes
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -57,14 +57,6 @@ def sqlite_path(database_url: str) -> Path | None:
     raise ValueError("a database URL starts with sqlite:/// or postgresql://")
 
 
-def head_revision() -> str:
-    """The revision that this release needs."""
-    head = _scripts().get_current_head()
-    if head is None:
-        raise RuntimeError("this build has no migrations")
-    return head
-
-
 def current_revision(database_url: str) -> str | None:
     """The revision of the tables; None for an empty database."""
     path = sqlite_path(database_url)
@@ -81,66 +73,26 @@ def schema_state(database_url: str) -> SchemaState:
     current = current_revision(database_url)
     if current is None:
         return SchemaState.EMPTY
-    if current == head_revision():
+    if current == HEAD:
         return SchemaState.CURRENT
-    try:
-        _scripts().get_revision(current)
-    except CommandError:
-        return SchemaState.AHEAD
-    return SchemaState.BEHIND
+    return SchemaState.BEHIND if current in REVISIONS else SchemaState.AHEAD
 
 
-def migrate(database_url: str, revision: str = "head") -> None:
+def migrate(database_url: str, revision: str = HEAD) -> None:
     """Bring the tables up to `revision`, from whatever older one they have. Changes nothing when they have it."""
-    dialect = _dialect(database_url)
-    _apply(database_url, lambda current: _script(command.upgrade, dialect, current, revision))
+    _change("upgrade", database_url, revision)
 
 
 def downgrade(database_url: str, revision: str) -> None:
     """Take the tables back to an older `revision` (`base`: none at all). For tests: data is lost."""
-    dialect = _dialect(database_url)
-    _apply(database_url, lambda current: _script(command.downgrade, dialect, current, revision))
+    _change("downgrade", database_url, revision)
 
 
-def _dialect(database_url: str) -> str:
-    return "postgresql" if sqlite_path(database_url) is None else "sqlite"
+def _change(direction: str, database_url: str, revision: str) -> None:
+    from keybearer.server.storage.scripts import write_script  # noqa: PLC0415 - takes longer than all else at start
 
-
-def _config(dialect: str, output: io.StringIO | None = None) -> Config:
-    config = Config(output_buffer=output)
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["dialect"] = dialect
-    return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config("sqlite"))
-
-
-class _Statements(io.StringIO):
-    """Collects what Alembic writes: one statement (or comment) at a time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def write(self, text: str) -> int:
-        if text.strip() and not text.startswith("--"):
-            self.texts.append(text.strip())
-        return len(text)
-
-
-def _script(change: Callable[..., None], dialect: str, current: str | None, revision: str) -> Sequence[str]:
-    """The statements of `change` (Alembic's upgrade or downgrade) from the current revision."""
-    target = head_revision() if revision == "head" else revision
-    if current == target or (current is None and target == "base"):
-        return ()
-    statements = _Statements()
-    change(_config(dialect, statements), f"{current or 'base'}:{target}", sql=True)
-    if current is not None:
-        return statements.texts
-    # Alembic creates its table whenever it starts from nothing; a downgrade to nothing has left it there.
-    return ("DROP TABLE IF EXISTS alembic_version", *statements.texts)
+    dialect = "postgresql" if sqlite_path(database_url) is None else "sqlite"
+    _apply(database_url, lambda current: write_script(direction, dialect, current, revision))
 
 
 def _apply(database_url: str, plan: Plan) -> None:
