@@ -25,7 +25,6 @@ def key(
         kid=f"kid{id}",
         state=state,
         encrypted=SEALED,
-        public_jwk='{"kty":"EC"}' if purpose is KeyPurpose.SIGNING else "",
         created_at=START + id % 1000,
         usable_from=usable_from,
         activated_at=START if state is KeyState.ACTIVE else None,

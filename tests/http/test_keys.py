@@ -1,12 +1,15 @@
 """Rotating keys over HTTP: published before their first use, kept until their last token has ended."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from keybearer.base64url import decode_base64url
-from keybearer.server.domain.secret_keys import KeyPurpose
+from keybearer.jose.keys import SigningKey
+from keybearer.server.domain.secret_keys import KeyPurpose, KeyState
 from keybearer.server.flows.secret_keys import SecretKeys
+from keybearer.server.ports import KeyEncryptionError
 from keybearer.strict_json import loads
 from tests.http.world import OPERATOR, World, attributes, running
 from tests.support.backends import Backend
@@ -80,3 +83,14 @@ async def test_the_database_holds_no_key_in_clear(world: World) -> None:
         assert loaded.signing.to_pkcs8() not in key.encrypted
         assert all(secret not in key.encrypted for secret in loaded.refresh.values())
     assert {key.purpose for key in stored} == set(KeyPurpose)
+
+
+async def test_a_key_that_was_written_into_the_database_is_not_trusted(world: World) -> None:
+    """Who can write to the database and has not the key-encryption key cannot make the service trust his own key."""
+    forger = SigningKey.generate("ES256")
+    (genuine,) = [key for key in await world.storage.secret_keys.list_keys() if key.purpose is KeyPurpose.SIGNING]
+    planted = replace(genuine, id=1, kid=forger.kid, state=KeyState.NEXT, encrypted=forger.to_pkcs8())
+    assert await world.storage.secret_keys.add(planted, OPERATOR)
+    with pytest.raises(KeyEncryptionError):
+        await keys_of(world).load()
+    assert [key["kid"] for key in await published(world)] == [genuine.kid]

@@ -55,7 +55,7 @@ async def fill(world: World) -> Login:
     key = ApiKey(world.new_id(), application_id, ApiKeyKind.SECRET, sha256(b"k").digest(), "kbs_", frozenset(), START)
     await world.storage.api_keys.create(key, OPERATOR)
     await world.storage.attempts.charge(Charge(b"k" * 32, Allowance(10)))
-    secret = SecretKey(1, KeyPurpose.SIGNING, "ES256", "kid", KeyState.ACTIVE, b"sealed", "{}", START, START, START)
+    secret = SecretKey(1, KeyPurpose.SIGNING, "ES256", "kid", KeyState.ACTIVE, b"sealed", START, START, START)
     await world.storage.secret_keys.add(secret, OPERATOR)
     return login
 

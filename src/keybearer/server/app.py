@@ -73,13 +73,13 @@ def _read_key(settings: Settings, randomness: Randomness) -> bytes:
     """The key of the file that is set, or of the one beside an SQLite file, which is made when it is not there."""
     if settings.key_encryption_key_file is not None:
         return read_key_file(settings.key_encryption_key_file)
-    if settings.sqlite_path is None:
+    beside = settings.key_file_beside_database
+    if beside is None:
         raise SettingsError(
             "KEYBEARER_KEY_ENCRYPTION_KEY or KEYBEARER_KEY_ENCRYPTION_KEY_FILE is required with PostgreSQL: every "
             "process needs the same key, and it must not lie in the database. `keybearer doctor` makes one to copy."
         )
-    path = settings.sqlite_path
-    return ensure_key_file(path.with_name(path.name + ".key"), randomness)
+    return ensure_key_file(beside, randomness)
 
 
 def build_hasher(settings: Settings) -> ThreadedPasswordHasher:

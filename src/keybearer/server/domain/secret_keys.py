@@ -23,8 +23,8 @@ class SecretKey:
     """`id` is random, 32 bits: refresh tokens carry it; `kid` of a signing key is its JWK thumbprint (RFC 7638).
 
     `algorithm` is a JWS algorithm for signing keys, `HS256` for refresh-token keys. `encrypted` is the key (PKCS #8
-    or 32 random bytes) as `KeyEncryption` sealed it. `public_jwk` is the JSON text of the public key; empty for a
-    refresh-token key. `usable_from`: when the key may be made active, so that every cache has seen it by then.
+    or 32 random bytes) as `KeyEncryption` sealed it; a public key is derived from it and kept nowhere.
+    `usable_from`: when the key may be made active, so that every cache has seen it by then.
     """
 
     id: int
@@ -33,7 +33,6 @@ class SecretKey:
     kid: str
     state: KeyState
     encrypted: bytes
-    public_jwk: str
     created_at: int
     usable_from: int
     activated_at: int | None = None

@@ -4,13 +4,12 @@ A rotation adds the next key, which is published at once and used `publish_secon
 the key set has it by then. A retired key verifies what it made until that has ended.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keybearer.credentials.refresh_token import KEY_BYTES
 from keybearer.jose.key_set import KeySet
-from keybearer.jose.keys import SigningKey, VerificationKey
+from keybearer.jose.keys import SigningKey
 from keybearer.server.domain.audit import SERVICE, Actor
 from keybearer.server.domain.secret_keys import KeyPurpose, KeyState, SecretKey
 from keybearer.server.domain.sessions import SessionPolicy
@@ -57,21 +56,23 @@ class SecretKeys:
             await self.storage.secret_keys.remove_retired(purpose, now - (seconds + GRACE) * 1000, SERVICE)
 
     async def load(self) -> LoadedKeys:
-        """Open the stored keys. Raises KeyEncryptionError and NoActiveKey."""
+        """Open the stored keys. Raises KeyEncryptionError and NoActiveKey.
+
+        Public keys are derived from the opened ones, never taken from the database in clear: who can write there must
+        not be able to add a key of his own.
+        """
         keys = await self.storage.secret_keys.list_keys()
-        signing = _active(keys, KeyPurpose.SIGNING)
-        refresh_token = _active(keys, KeyPurpose.REFRESH_TOKEN)
+        signing = {key.id: self._open_signing(key) for key in keys if key.purpose is KeyPurpose.SIGNING}
         return LoadedKeys(
-            signing=SigningKey.from_pkcs8(self._open(signing), signing.algorithm),
-            key_set=KeySet.from_keys(
-                VerificationKey.from_jwk(json.loads(key.public_jwk))
-                for key in keys
-                if key.purpose is KeyPurpose.SIGNING
-            ),
+            signing=signing[_active(keys, KeyPurpose.SIGNING).id],
+            key_set=KeySet.from_keys(key.verification_key() for key in signing.values()),
             refresh={key.id: self._open(key) for key in keys if key.purpose is KeyPurpose.REFRESH_TOKEN},
-            active_refresh_id=refresh_token.id,
+            active_refresh_id=_active(keys, KeyPurpose.REFRESH_TOKEN).id,
             states=frozenset((key.id, key.state) for key in keys),
         )
+
+    def _open_signing(self, key: SecretKey) -> SigningKey:
+        return SigningKey.from_pkcs8(self._open(key), key.algorithm)
 
     async def _add(self, purpose: KeyPurpose, state: KeyState, actor: Actor, *, usable_after: int) -> SecretKey | None:
         now = await self.storage.now()
@@ -79,10 +80,8 @@ class SecretKeys:
         if purpose is KeyPurpose.SIGNING:
             signing = SigningKey.generate(self.algorithm)
             kid, algorithm, plaintext = signing.kid, signing.algorithm, signing.to_pkcs8()
-            public_jwk = json.dumps(signing.public_jwk())
         else:
             kid, algorithm, plaintext = f"{id:08x}", "HS256", self.randomness.bytes(KEY_BYTES)
-            public_jwk = ""
         key = SecretKey(
             id=id,
             purpose=purpose,
@@ -90,7 +89,6 @@ class SecretKeys:
             kid=kid,
             state=state,
             encrypted=self.encryption.encrypt(plaintext, _context(purpose, id, kid)),
-            public_jwk=public_jwk,
             created_at=now,
             usable_from=now + usable_after * 1000,
             activated_at=now if state is KeyState.ACTIVE else None,

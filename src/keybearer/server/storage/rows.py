@@ -175,7 +175,6 @@ def secret_key(row: Row) -> SecretKey:
         kid=row["kid"],
         state=KeyState(row["state"]),
         encrypted=row["encrypted"],
-        public_jwk=row["public_jwk"],
         created_at=row["created_at"],
         usable_from=row["usable_from"],
         activated_at=row["activated_at"],

@@ -8,11 +8,11 @@ from keybearer.server.storage.operations import log, trail
 from keybearer.server.storage.rows import secret_key
 from keybearer.server.storage.statements import Access, Row, Statement, Steps, operation
 
-_COLUMNS = """id, purpose, algorithm, kid, state, encrypted, public_jwk, created_at, usable_from, activated_at,
+_COLUMNS = """id, purpose, algorithm, kid, state, encrypted, created_at, usable_from, activated_at,
     retired_at"""
 _LIST = f"SELECT {_COLUMNS} FROM secret_key ORDER BY created_at, id"
 _INSERT = f"""
-    INSERT INTO secret_key ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    INSERT INTO secret_key ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT DO NOTHING RETURNING id, purpose, kid, clock_ms() AS now"""
 _LOCK = "SELECT id, purpose, kid, state, usable_from, clock_ms() AS now FROM secret_key WHERE id = $1 FOR UPDATE"
 _RETIRE = """
@@ -35,7 +35,7 @@ def add(key: SecretKey, actor: Actor) -> Steps[bool]:
     rows = yield Statement(
         _INSERT,
         (
-            *(key.id, key.purpose.value, key.algorithm, key.kid, key.state.value, key.encrypted, key.public_jwk),
+            *(key.id, key.purpose.value, key.algorithm, key.kid, key.state.value, key.encrypted),
             *(key.created_at, key.usable_from, key.activated_at, key.retired_at),
         ),
     )

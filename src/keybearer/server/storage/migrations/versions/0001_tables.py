@@ -126,7 +126,6 @@ def _create_secret_key() -> None:
         sa.Column("kid", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("encrypted", sa.LargeBinary, nullable=False),
-        sa.Column("public_jwk", sa.Text, nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("usable_from", INSTANT, nullable=False),
         sa.Column("activated_at", INSTANT),
