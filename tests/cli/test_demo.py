@@ -66,7 +66,7 @@ def start(home: Path, port: int) -> Iterator[Start]:
 
 def end_of(process: subprocess.Popen[str]) -> str:
     """What it prints until it ends."""
-    return process.communicate(timeout=120)[0]
+    return process.communicate(timeout=300)[0]
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -180,8 +180,9 @@ print(httpx2.request(method, line.url, headers=headers, content=line.d).text + l
     path.chmod(0o700)
 
 
-@pytest.mark.parametrize("moment", ["The data is in", "The service is ready", STAYS])
-@pytest.mark.parametrize("forgotten", [False, True])
+@pytest.mark.parametrize(
+    "moment, forgotten", [("The data is in", False), ("The service is ready", False), (STAYS, True)]
+)
 def test_it_is_carried_on_after_a_crash(start: Start, home: Path, port: int, moment: str, forgotten: bool) -> None:
     """`forgotten`: killed after things were made and before they were written down."""
     killed = start()

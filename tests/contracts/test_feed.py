@@ -256,6 +256,16 @@ async def test_a_users_entry_outlives_every_access_token_with_a_lower_ver(world:
     assert [follower.refuses(each.grant) for each in (login, other)] == [True, True]
 
 
+async def test_a_users_entry_outlives_the_tokens_of_all_sessions_that_it_ends(world: World, clock: FakeClock) -> None:
+    logins = [await world.log_in()]
+    await clock.advance(500)
+    logins.append(await world.log_in(logins[0].user, logins[0].application))
+    await clock.advance(100)
+    await world.storage.sessions.end_all(logins[0].user.id, EndReason.LOGOUT_ALL, HOME)
+    follower = await Follower.start(world.storage.feed)
+    assert [follower.refuses(login.grant) for login in logins] == [True, True]
+
+
 async def test_a_users_entry_outlives_the_token_of_a_session_that_was_removed(world: World, clock: FakeClock) -> None:
     login = await world.log_in()
     await login.end()

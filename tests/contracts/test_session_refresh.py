@@ -155,6 +155,15 @@ async def test_the_key_of_a_repeat_is_not_that_of_the_move(world: World, clock: 
     assert await login.present(predecessor, key=OTHER_KEY) is RefreshRefused.REUSED
 
 
+async def test_a_move_without_a_key_forgets_the_key_of_the_move_before(world: World, clock: FakeClock) -> None:
+    login = await world.log_in()
+    second = await login.move(key=KEY)
+    await clock.advance(W)
+    await login.move()
+    await clock.advance(W)
+    assert await login.present(second, key=KEY) is RefreshRefused.REUSED
+
+
 async def test_the_key_of_the_move_before_last_is_forgotten(world: World, clock: FakeClock) -> None:
     login = await world.log_in()
     first = login.token

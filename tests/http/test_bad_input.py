@@ -7,6 +7,7 @@ import pytest
 
 from keybearer.base64url import decode_base64url, encode_base64url
 from keybearer.credentials.api_key import ApiKeyKind, make_api_key
+from keybearer.server.http import protocol
 from tests.http.world import BASE, PASSWORD, World, code_of
 
 LOGIN = f"{BASE}/oauth/token"
@@ -183,6 +184,37 @@ async def test_a_head_that_never_ends(world: World) -> None:
 
 async def test_what_is_no_http(world: World) -> None:
     assert (await world.send_raw(b"\x00\x01\x02 hello\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_more_pipelined_requests_than_a_connection_may_have_waiting(world: World) -> None:
+    """They are not kept: the connection is answered 400 and closed, and memory stays flat."""
+    answer = await world.send_raw(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+    assert b"HTTP/1.1 400 " in answer
+    assert answer.count(b"HTTP/1.1 200 ") < 100
+    assert (await world.info(None)).status_code == 401
+
+
+async def test_a_few_pipelined_requests_are_answered_in_order(world: World) -> None:
+    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await world.send_raw(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 9 + last)
+    assert answer.count(b"HTTP/1.1 200 ") == 10
+
+
+@pytest.mark.parametrize(
+    "stray", [b"\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"]
+)
+async def test_a_connection_that_begins_no_request_is_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch, stray: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT", 0.3)
+    reader, writer = await asyncio.open_connection(*world.address)
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" + stray)
+    async with asyncio.timeout(20):
+        await asyncio.sleep(0.1)
+        writer.write(b"\r\n" if stray == b"\r\n" else b"1\r\nx\r\n")
+        while await reader.read(65536):
+            pass
+    writer.close()
 
 
 async def test_two_lengths(world: World) -> None:

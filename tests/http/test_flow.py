@@ -173,3 +173,16 @@ async def test_a_browser_of_an_allowed_origin_is_served(world: World) -> None:
     answer = await world.log_in(headers={"Origin": ORIGIN})
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == ORIGIN
+
+
+async def test_a_follower_that_is_far_behind_is_not_fresh_before_it_has_caught_up(world: World) -> None:
+    """One look at the log brings a thousand entries at most; a revocation beyond them is known all the same."""
+    session = await world.session()
+    other = await world.add_user("john@example.com")
+    async with world.service.follower._reading:  # nobody reads meanwhile
+        for _ in range(550):
+            await world.storage.users.set_roles(other.id, add=frozenset({"a"}), actor=OPERATOR)
+            await world.storage.users.set_roles(other.id, remove=frozenset({"a"}), actor=OPERATOR)
+        await world.storage.sessions.end(UUID(session["sessionId"]), EndReason.ADMINISTRATOR, OPERATOR)
+    await world.service.follower.catch_up()
+    assert code_of(await world.info(session["accessToken"])) == (401, "access_token_revoked")

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import Counter
+from ipaddress import ip_network
 
 from keybearer.server.domain.places import origin_of
+from keybearer.server.http.request import Request, RequestLimits
 from tests.http.world import World, attributes, code_of, running
 from tests.support.backends import Backend
 
@@ -122,3 +124,31 @@ def test_prefixes_of_addresses() -> None:
     assert origin_of("2001:db8:1:2:3::4").network == "2001:db8:1::/48"
     assert origin_of("192.0.2.1").place == "192.0.2.0/24"
     assert origin_of("nonsense") == origin_of("")
+
+
+async def test_an_alarm_never_shuts_an_address_out_by_itself(backend: Backend) -> None:
+    """An allowance smaller than what an attempt costs under alarm still admits one attempt."""
+    async with running(backend, {"limit_application": "1", "limit_address": "2", **TRUSTING}) as world:
+        for n in range(3):
+            await log_in_from(world, f"192.0.2.{n}", "guess", f"nobody{n}@example.com")
+        assert (await log_in_from(world, "198.51.100.7", "correct horse battery"))[0] == 200
+
+
+async def test_a_trusted_proxy_is_recognised_over_a_dual_stack_socket() -> None:
+    async def receive() -> dict[str, object]:
+        return {}
+
+    def request_from(peer: str) -> Request:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "client": (peer, 1),
+            "headers": [(b"x-forwarded-for", b"192.0.2.66, 198.51.100.7")],
+        }
+        limits = RequestLimits(trusted_proxies=(ip_network("10.0.0.0/8"),))
+        return Request(scope, receive, limits, lambda: "id")
+
+    assert request_from("10.1.2.3").actor().address == "198.51.100.7"
+    assert request_from("::ffff:10.1.2.3").actor().address == "198.51.100.7"
+    assert request_from("203.0.113.5").actor().address == "203.0.113.5"

@@ -106,9 +106,21 @@ class Chain(RuleBasedStateMachine):
         return self.backend.clock.now()
 
     def _alive(self, which: int) -> Pair:
-        """One of the sessions that are alive; of all when none is."""
-        alive = [pair for pair in self.pairs if pair.model.is_alive(self.now)] or self.pairs
+        """One of the sessions that are alive; a new one when none is."""
+        alive = [pair for pair in self.pairs if pair.model.is_alive(self.now)]
+        if not alive:
+            self.run(self._admit_all())
+            self.run(self._log_in(0, 0))
+            alive = self.pairs[-1:]
         return alive[which % len(alive)]
+
+    async def _admit_all(self) -> None:
+        for who, user in self.users:
+            await self.world.storage.users.set_status(who.id, UserStatus.ENABLED, OPERATOR)
+            user.enabled = True
+        for where, application in self.applications:
+            await self.world.storage.applications.set_enabled(where.id, True, OPERATOR)
+            application.enabled = True
 
     # --- sessions ---
 
@@ -232,14 +244,13 @@ class Chain(RuleBasedStateMachine):
         gap = getattr(pair.model, limit) - before - self.now
         self._present(pair, pair.model.current, None, max(gap, 0))
 
-    @rule(seconds=st.sampled_from([1, 60, 3600]), back=st.booleans())
-    def correct_the_clock(self, seconds: int, back: bool) -> None:
+    @rule(seconds=st.sampled_from([0, 1, 60, 3600]), back=st.booleans(), restart=st.booleans())
+    def correct_the_clock(self, seconds: int, back: bool, restart: bool) -> None:
+        """Between two lives of a process, or within one."""
         self.run(self.backend.clock.advance(-seconds if back else seconds))
-
-    @rule()
-    def restart(self) -> None:
-        self.run(self.world.reopen())
-        self.follower.feed = self.world.storage.feed
+        if restart:
+            self.run(self.world.reopen())
+            self.follower.feed = self.world.storage.feed
 
     # --- what must be true at any time ---
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 
 import structlog
 from prometheus_client import REGISTRY
@@ -192,7 +193,7 @@ class Service:
             ),
             Sessions(OwnSessions(sessions, self.follower)),
             Users(OwnProfile(parts.storage.users)),
-            Public(self._keyring, self.is_ready, lambda: make_document(self.routes)),
+            Public(self._keyring, self.is_ready, cache(lambda: make_document(self.routes))),
         )
 
     async def _reload_keys(self) -> None:
@@ -200,7 +201,7 @@ class Service:
 
     async def _renew_keys(self) -> None:
         await self._keys.renew()
-        await self._reload_keys()
+        await self.follower.catch_up()
 
     async def _sample(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from keybearer.server.adapters.randomness import SystemRandomness
 from keybearer.server.cli.demo_service import DemoError, DemoService, Home, check_port, running
-from keybearer.server.cli.demo_setup import BASE_PATH, Furnisher, Furniture, run_command
+from keybearer.server.cli.demo_setup import BASE_PATH, Furnisher, Furniture
 from keybearer.server.cli.tour import Place, make_visitor, take_tour, tell, tolerate_encoding
 from keybearer.server.cli.transcript import Transcript
 
@@ -48,7 +48,6 @@ def _run(home: Home, port: int, *, once: bool) -> int:
     with home.held():
         print(f"The data is in {home.path}, the service's log in {home.log}.", flush=True)
         check_port(port)
-        run_command(home, "migrate")
         with running(home, port) as service:
             print(f"The service is ready at {service.url}.", flush=True)
             furniture = Furnisher(home, service, SystemRandomness().bytes).furnish()

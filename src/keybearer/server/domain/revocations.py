@@ -32,10 +32,11 @@ class FeedSnapshot:
 @dataclass(frozen=True, slots=True)
 class FeedTail:
     """What follows a position, in order. `reset`: the follower must take the snapshot (another epoch, a position
-    gone)."""
+    gone). `more`: the answer was cut; what follows it is to be asked for."""
 
     epoch: str
     position: int
     as_of: int
     entries: tuple[Entry, ...]
     reset: bool = False
+    more: bool = False

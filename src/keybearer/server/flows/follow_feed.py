@@ -16,7 +16,8 @@ RETRY_INTERVAL = 0.5
 
 
 class FeedFollower:
-    """Replays the feed into `state`. `on_key_set` is called, outside any lock, when the key set has another version.
+    """Replays the feed into `state`. `on_key_set` loads the keys when the key set has another version; when it
+    fails, the next reading calls it again.
 
     `state.as_of` is this process's clock before the last successful read began: nothing committed before is missing.
     """
@@ -30,15 +31,17 @@ class FeedFollower:
         self._on_key_set = on_key_set
         self._epoch = ""
         self._position = -1
+        self._keys_version: int | None = None
         self._reading = asyncio.Lock()
 
     async def catch_up(self) -> None:
         """Know everything that was committed before this call. Raises StorageUnavailable."""
-        version = self._state.key_set_version
         async with self._reading:
             await self._read()
-        if self._state.key_set_version != version:
-            await self._on_key_set()
+            version = self._state.key_set_version
+            if version != self._keys_version:
+                await self._on_key_set()
+                self._keys_version = version
 
     async def run(self) -> None:
         """Follow until cancelled; a database out of reach is tried again and again."""
@@ -51,14 +54,19 @@ class FeedFollower:
                 await asyncio.sleep(TAIL_INTERVAL)
 
     async def _read(self) -> None:
+        """Read to the end of the log. The age of the state is that of the first reading; a follower that is far behind
+        is not fresh before it has caught up."""
         as_of = self._clock.now()
-        tail = await self._feed.tail(self._epoch, self._position)
-        if tail.reset:
-            self._take(await self._feed.snapshot())
-        else:
+        while True:
+            tail = await self._feed.tail(self._epoch, self._position)
+            if tail.reset:
+                self._take(await self._feed.snapshot())
+                break
             for entry in tail.entries:
                 self._state.apply(entry)
             self._position = tail.position
+            if not tail.more:
+                break
         self._state.expire(as_of)
         self._state.as_of = as_of
 

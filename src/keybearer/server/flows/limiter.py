@@ -51,7 +51,7 @@ class Limiter:
             raise TooManyAttempts(retry_after=refused.retry_after)
 
     async def _charge(self, key: bytes, allowance: Allowance, cost: int = 1) -> Refused | None:
-        outcome = await self.attempts.charge(Charge(key, allowance, cost))
+        outcome = await self.attempts.charge(Charge(key, allowance, min(cost, allowance.limit)))
         return outcome if isinstance(outcome, Refused) else None
 
     def _key(self, kind: str, name: str) -> bytes:

@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 32_768
 """Bytes of a request line with its headers; the access token in it is 8 KiB at most."""
+
+MAX_PIPELINED = 16
+"""Requests of one connection that wait for the one before them."""
 
 HEAD_TIMEOUT = 15.0
 """Seconds for a request's head to arrive, from the connection's or the head's first byte."""
@@ -34,6 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self._in_head:
+            self._watch_for_idleness()
             return
         if self._head_timer is None:  # a head that comes whole, as nearly all do, needs no timer
             self._start_timer()
@@ -50,7 +54,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests wait on one connection")  # a fault of the request: 400, and closed
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """uvicorn reads on after every answer; as long as requests wait, no more of them are taken in."""
+        super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()
+
+    def _watch_for_idleness(self) -> None:
+        """Bytes that begin no request (an empty line, the rest of a body that nobody read) have cancelled uvicorn's
+        timer for idle connections; ours takes its place, and later bytes do not begin it anew."""
+        if self.timeout_keep_alive_task is None and self._head_timer is None and self._is_idle():
+            self._start_timer()
+
+    def _is_idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
 
     def _start_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._give_up)

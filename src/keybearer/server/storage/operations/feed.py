@@ -60,9 +60,10 @@ def tail(epoch: str, position: int) -> Steps[FeedTail]:
     feed = rows[0]
     if feed["epoch"] != epoch or position > feed["head"] or position < feed["floor"]:
         return FeedTail(feed["epoch"], feed["head"], feed["now"], (), reset=True)
-    last = rows[-1]["position"] if len(rows) == TAIL_LIMIT else feed["head"]
+    more = len(rows) == TAIL_LIMIT
+    last = rows[-1]["position"] if more else feed["head"]
     entries = tuple(_entry(row) for row in rows if row["position"] is not None)
-    return FeedTail(epoch, last, feed["now"], entries)
+    return FeedTail(epoch, last, feed["now"], entries, more=more)
 
 
 def _entry(row: Row) -> Entry:

@@ -42,7 +42,7 @@ def add(key: SecretKey, actor: Actor) -> Steps[bool]:
     if not rows:
         return False
     yield from trail.write(rows[0]["now"], _event(AuditKind.SECRET_KEY_CREATED, rows[0], actor))
-    yield from _announce(rows, rows[0]["now"])
+    yield from _announce(rows[0]["now"])
     return True
 
 
@@ -51,10 +51,10 @@ def _event(kind: AuditKind, row: Row, actor: Actor, **detail: str) -> AuditEvent
     return AuditEvent(kind, actor, detail={**facts, **detail})
 
 
-def _announce(changed: Sequence[Row], now: int) -> Steps[None]:
-    """Tell the followers of the key set; keys of other purposes are nobody else's business."""
-    if any(row["purpose"] == KeyPurpose.SIGNING for row in changed):
-        yield from log.append(log.state_entry(log.EntryKind.KEY_SET, None, now))
+def _announce(now: int) -> Steps[None]:
+    """Tell the followers that they have keys to load; a guard reads the public set again, and finds it unchanged when
+    the key was for refresh tokens."""
+    yield from log.append(log.state_entry(log.EntryKind.KEY_SET, None, now))
 
 
 @operation(Access.TRANSACTION)
@@ -67,7 +67,7 @@ def activate(key_id: int, actor: Actor) -> Steps[bool]:
     yield Statement(_ACTIVATE, (key_id, now))
     events = [_event(AuditKind.SECRET_KEY_RETIRED, old, actor) for old in retired]
     yield from trail.write(now, *events, _event(AuditKind.SECRET_KEY_ACTIVATED, row, actor))
-    yield from _announce(rows, now)
+    yield from _announce(now)
     return True
 
 
@@ -78,5 +78,5 @@ def remove_retired(purpose: KeyPurpose, retired_before: int, actor: Actor) -> St
         now: int = rows[0]["now"]
         removed = [_event(AuditKind.SECRET_KEY_RETIRED, row, actor, removed="true") for row in rows]
         yield from trail.write(now, *removed)
-        yield from _announce(rows, now)
+        yield from _announce(now)
     return len(rows)
