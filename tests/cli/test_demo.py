@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from keybearer.server.cli.demo_service import Home, _stop_left_behind
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +60,7 @@ def start(home: Path, port: int) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.communicate()
-    if (pid := home / "service.pid").exists():
-        with suppress(ProcessLookupError):
-            os.kill(int(pid.read_text()), signal.SIGKILL)
+    _stop_left_behind(Home(home))  # makes sure that the process is the demo's: numbers are used again
 
 
 def end_of(process: subprocess.Popen[str]) -> str:

@@ -32,6 +32,7 @@ OPERATOR = Actor("operator")
 PASSWORD = "correct horse battery"
 ORIGIN = "https://app.example.com"
 BASE = "/v1/api"
+HANG = 60.0
 
 
 @dataclass(slots=True)
@@ -202,7 +203,7 @@ async def running(
             assert not serving.done(), "the service did not start"
             await asyncio.sleep(0.005)
         assert app.service is not None
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}") as client:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}", timeout=HANG) as client:
             world = World(app.service, storage, backend.clock, hasher, client, address, registry)
             if populated:
                 await world.populate()

@@ -6,7 +6,7 @@ expiry, its application, its revocation.
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from keybearer.credentials.access_token import AccessToken, AccessTokenVerifier
 from keybearer.credentials.api_key import parse_api_key
@@ -157,14 +157,13 @@ class RememberedTokens:
 
 
 class CredentialCheck:
-    """Verifies both credentials. `now` answers milliseconds since the epoch and never steps back.
+    """Verifies both credentials. Every `now` is milliseconds since the epoch, from a clock that never steps back.
 
     `max_staleness` (seconds): beyond that age of the state nothing is accepted (`StorageUnavailable`).
     """
 
-    def __init__(self, state: CredentialState, now: Callable[[], int], *, max_staleness: int = 60) -> None:
+    def __init__(self, state: CredentialState, *, max_staleness: int = 60) -> None:
         self._state = state
-        self._now = now
         self._max_staleness = max_staleness * 1000
         self._remembered = RememberedTokens()
         self._verifier: AccessTokenVerifier | None = None
@@ -174,31 +173,31 @@ class CredentialCheck:
         self._verifier = verifier
         self._remembered.clear()
 
-    def staleness(self) -> float:
+    def staleness(self, now: int) -> float:
         """Seconds since the state was known to be the truth; infinite before the first snapshot."""
         as_of = self._state.as_of
-        return float("inf") if as_of is None else max(0, self._now() - as_of) / 1000
+        return float("inf") if as_of is None else max(0, now - as_of) / 1000
 
-    def require_fresh(self) -> None:
+    def require_fresh(self, now: int) -> None:
         """Raise StorageUnavailable when revocations have been out of sight for longer than `max_staleness`."""
         as_of = self._state.as_of
-        if as_of is None or self._now() - as_of > self._max_staleness:
+        if as_of is None or now - as_of > self._max_staleness:
             raise StorageUnavailable("The service has lost sight of revocations.", retry_after=5)
 
-    def verify_key(self, text: str | None, origin: str | None) -> ApiKeyState:
+    def verify_key(self, text: str | None, origin: str | None, now: int) -> ApiKeyState:
         """The key of an `Api-Key` header, admitted together with its application and the `Origin` header.
 
         Raises the subclasses of ApiKeyError, and StorageUnavailable.
         """
         if not text:
             raise ApiKeyMissing
-        self.require_fresh()
+        self.require_fresh(now)
         key = self._state.find_key(text)
         if key is None:
             raise ApiKeyInvalid
         if key.revoked:
             raise ApiKeyRevoked
-        if key.expires_at is not None and self._now() >= key.expires_at:
+        if key.expires_at is not None and now >= key.expires_at:
             raise ApiKeyExpired
         application = self._state.applications.get(key.application_id)
         if application is None or not application.enabled:
@@ -207,7 +206,7 @@ class CredentialCheck:
             _check_origin(key, application, origin)
         return key
 
-    def verify_bearer(self, authorization: str | None, application_id: str) -> AccessToken:
+    def verify_bearer(self, authorization: str | None, application_id: str, now: int) -> AccessToken:
         """The access token of an `Authorization` header (RFC 6750 section 2.1), issued to this application.
 
         Raises the subclasses of AccessTokenError, and StorageUnavailable.
@@ -215,8 +214,7 @@ class CredentialCheck:
         text = _bearer(authorization)
         token = self._remembered.find(text)
         if token is None:
-            token = self._verify_unknown(text)
-        now = self._now()
+            token = self._verify_unknown(text, now)
         if now >= token.expires_at * 1000:
             raise AccessTokenExpired(f"The access token expired {now // 1000 - token.expires_at} s ago.")
         if token.application_id != application_id:
@@ -225,10 +223,10 @@ class CredentialCheck:
             raise AccessTokenRevoked
         return token
 
-    def _verify_unknown(self, text: str) -> AccessToken:
+    def _verify_unknown(self, text: str, now: int) -> AccessToken:
         if self._verifier is None:
             raise StorageUnavailable("The service has no keys yet.", retry_after=1)
-        token = self._verifier.verify(text, now=self._now() / 1000)
+        token = self._verifier.verify(text, now=now / 1000)
         self._remembered.add(text, token)
         return token
 

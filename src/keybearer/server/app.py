@@ -153,7 +153,7 @@ class Service:
         self._keys = keys
         self.draining = False
         self.state = CredentialState()
-        self.check = CredentialCheck(self.state, parts.clock.now, max_staleness=settings.max_staleness)
+        self.check = CredentialCheck(self.state, max_staleness=settings.max_staleness)
         keyring.subscribe(lambda loaded: self.check.use_verifier(_verifier(settings, loaded)))
         self.follower = FeedFollower(parts.storage.feed, self.state, parts.clock, self._reload_keys)
         self.key_use = KeyUse(parts.storage.api_keys, parts.clock)
@@ -166,6 +166,7 @@ class Service:
             self.state,
             self.check,
             RequestLimits(settings.max_body_bytes, settings.body_timeout, settings.trusted_proxies),
+            now=parts.clock.now,
             observer=metrics,
             key_use=self.key_use,
             request_ids=RequestIds(parts.randomness.bytes(8)),
@@ -173,7 +174,7 @@ class Service:
 
     def is_ready(self) -> bool:
         """Whether requests should be sent here: the database answers, and the process is not about to end."""
-        return not self.draining and self.check.staleness() < READY_WITHIN
+        return not self.draining and self.check.staleness(self._parts.clock.now()) < READY_WITHIN
 
     def background_work(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {"feed": self.follower.run, "upkeep": self.upkeep.run, "metrics": self._sample}
@@ -189,7 +190,6 @@ class Service:
                 log_in,
                 Refresh(sessions, issuer, self.follower),
                 Revoke(sessions, self._keyring, self.follower),
-                parts.clock,
             ),
             Sessions(OwnSessions(sessions, self.follower)),
             Users(OwnProfile(parts.storage.users)),
@@ -205,7 +205,7 @@ class Service:
 
     async def _sample(self) -> None:
         while True:
-            self._metrics.sample(self.check.staleness(), self._parts.hasher)
+            self._metrics.sample(self.check.staleness(self._parts.clock.now()), self._parts.hasher)
             await asyncio.sleep(SAMPLE_INTERVAL)
 
 

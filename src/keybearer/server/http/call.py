@@ -15,11 +15,12 @@ class Call:
     """`key`, `token` and `body` are set as the route's `Needs` and `body` say.
 
     `token_error` is why there is no token, on a route that can do with a refresh token instead. `parameter` is the
-    variable part of the path.
+    variable part of the path. `now` is the instant (milliseconds) at which the credentials were checked.
     """
 
     request: Request
     parameter: str = ""
+    now: int = 0
     key: ApiKeyState | None = None
     token: AccessToken | None = None
     token_error: AccessTokenError | None = None

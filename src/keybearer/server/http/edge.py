@@ -4,7 +4,7 @@ There is no framework underneath (docs/decisions/0002): the order of checks is t
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -44,6 +44,7 @@ class Edge:
         check: CredentialCheck,
         limits: RequestLimits,
         *,
+        now: Callable[[], int],
         observer: Observer,
         key_use: KeyUse,
         request_ids: RequestIds,
@@ -52,6 +53,7 @@ class Edge:
         self._state = state
         self._check = check
         self._limits = limits
+        self._now = now
         self._observer = observer
         self._key_use = key_use
         self._request_ids = request_ids
@@ -105,13 +107,14 @@ class Edge:
 
     def _check_credentials(self, route: Route, call: Call) -> None:
         request = call.request
-        key = self._check.verify_key(request.header(b"api-key"), request.header(b"origin"))
+        call.now = self._now()
+        key = self._check.verify_key(request.header(b"api-key"), request.header(b"origin"), call.now)
         call.key = key
         self._key_use.note(key.id)
         if route.needs is Needs.KEY:
             return
         try:
-            call.token = self._check.verify_bearer(request.header(b"authorization"), key.application_id)
+            call.token = self._check.verify_bearer(request.header(b"authorization"), key.application_id, call.now)
         except AccessTokenError as error:
             if route.needs is Needs.KEY_AND_TOKEN:
                 raise

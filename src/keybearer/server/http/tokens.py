@@ -14,7 +14,6 @@ from keybearer.server.http.answer import Answer, answer_json
 from keybearer.server.http.call import Call
 from keybearer.server.http.request import Request
 from keybearer.server.http.times import rfc3339
-from keybearer.server.ports import Clock
 from keybearer.wire.documents import (
     MAX_PASSWORD_BYTES,
     Document,
@@ -37,7 +36,6 @@ class Tokens:
     log_in: LogIn
     refresh: Refresh
     revoke: Revoke
-    clock: Clock
 
     async def post_token(self, call: Call) -> Answer:
         body: LoginRequest = call.body
@@ -55,7 +53,7 @@ class Tokens:
     async def get_info(self, call: Call) -> Answer:
         token = call.access_token
         attributes = TokenAttributes(
-            expires_in=token.expires_at - self.clock.now() // 1000,
+            expires_in=token.expires_at - call.now // 1000,
             issued_at=rfc3339(token.issued_at),
             expires_at=rfc3339(token.expires_at),
             user_id=token.user_id,
