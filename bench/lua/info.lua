@@ -15,8 +15,4 @@ function request()
   return requests[turn]
 end
 
-function done(summary, latency)
-  io.write(string.format("RESULT %d %d %d %d %d %d\n", summary.requests, summary.duration,
-    summary.errors.status + summary.errors.timeout + summary.errors.read + summary.errors.write + summary.errors.connect,
-    latency:percentile(50), latency:percentile(99), latency.max))
-end
+dofile("bench/lua/report.lua")

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-MAX_IDENTIFIER_LENGTH = 254
-"""Characters of the longest email address (RFC 5321 section 4.5.3.1.3)."""
-
 
 class UserStatus(StrEnum):
     ENABLED = "enabled"

@@ -228,9 +228,3 @@ class Stores:
             audit_events=await self._runner.run(maintenance.remove_audit_events(audit_before, limit)),
             known_places=await self._runner.run(maintenance.remove_known_places(now, limit)),
         )
-
-    async def start_epoch(self) -> str:
-        """Send every follower of the feed to the snapshot: to be called after a restore or a promotion."""
-        epoch = self._randomness.bytes(EPOCH_BYTES).hex()
-        await self._runner.run(feed.start_epoch(epoch))
-        return epoch

@@ -25,7 +25,6 @@ _TAIL = f"""
     LEFT JOIN application a ON r.kind = 'application' AND a.id = r.subject_id
     LEFT JOIN api_key k ON r.kind = 'key' AND k.id = r.subject_id
     ORDER BY r.position"""
-_NEW_EPOCH = "UPDATE feed SET epoch = $1"
 
 
 @operation(Access.SNAPSHOT)
@@ -77,8 +76,3 @@ def _entry(row: Row) -> Entry:
             return key_state(row, subject)
         case EntryKind.KEY_SET:
             return KeySetChanged(row["ver"])
-
-
-@operation(Access.SINGLE)
-def start_epoch(epoch: str) -> Steps[None]:
-    yield Statement(_NEW_EPOCH, (epoch,))
