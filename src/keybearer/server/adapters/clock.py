@@ -17,8 +17,11 @@ def _wall() -> int:
     return time.time_ns()
 
 
+_STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def _steady() -> int:
-    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime_ns(_STEADY_CLOCK)
 
 
 class SystemClock:
