@@ -17,8 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import login_times
 from bench.load import Load, run_wrk
 from bench.service import PASSWORD, SERVER_CORE, Bench, RunningService, generated_world, postgres_bench, sqlite_bench
+from keybearer.server.domain.audit import SERVICE
+from keybearer.server.domain.users import UserStatus
 
 ROUNDS = 3
 RECORD = Path(__file__).parent / "last.json"
@@ -26,6 +29,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 TOKENS = 1000
 REFRESHES = 24_000
 USERS = 1000
+REFUSALS = 60
 
 _RAW_HASHES = """
 import time
@@ -83,6 +87,7 @@ class Figures:
 def main() -> int:
     arguments = _arguments()
     figures = Figures()
+    refusals: dict[str, list[float]] = {}
     with sqlite_bench() as sqlite, postgres_bench() as postgres:
         key = {bench.name: asyncio.run(_prepare(bench)) for bench in (sqlite, postgres)}
         for number in range(ROUNDS):
@@ -90,10 +95,11 @@ def main() -> int:
             _measure_start(figures, sqlite)
             _measure_info(figures, sqlite, key[sqlite.name])
             _measure_login(figures, sqlite, key[sqlite.name])
+            _measure_refusals(figures, sqlite, key[sqlite.name], refusals)
             _measure_queue(figures, sqlite, key[sqlite.name])
             for bench, floor in ((sqlite, 4000), (postgres, 2000)):
                 _measure_refresh(figures, bench, key[bench.name], floor)
-    table = _table(figures)
+    table = f"{_table(figures)}\n\n{login_times.table(refusals)}"
     print(table)
     if arguments.record:
         RECORD.write_text(json.dumps({name: figure.value for name, figure in figures.all.items()}, indent=2) + "\n")
@@ -112,10 +118,13 @@ async def _prepare(bench: Bench) -> str:
     async with generated_world(bench, users=USERS) as world:
         sessions = await world.sessions(TOKENS)
         _write(bench, "access", [tokens.access_token for tokens in sessions])
-        _write(bench, "users", [f"{user.email} {PASSWORD}" for user in world.users])
+        *others, disabled = world.users
+        _write(bench, "users", [f"{user.email} {PASSWORD}" for user in others])
+        _write(bench, "disabled", [disabled.email])
         for number in range(ROUNDS):
             refresh = await world.sessions(REFRESHES)
             _write(bench, f"refresh{number}", [tokens.refresh_token for tokens in refresh])
+        await world.storage.users.set_status(disabled.id, UserStatus.DISABLED, SERVICE)
         return world.api_key
 
 
@@ -151,6 +160,22 @@ def _measure_login(figures: Figures, bench: Bench, api_key: str) -> None:
         load = _login(service, bench, api_key, 8, 8)
     raw = (before + _raw_hashes()) / 2
     figures.add("login, to raw hashes", load.rate / raw, unit="x", bound=0.95, at_least=True)
+
+
+def _measure_refusals(figures: Figures, bench: Bench, api_key: str, refusals: dict[str, list[float]]) -> None:
+    """The times of refused logins; `refusals` gathers them over the rounds."""
+    usernames = {
+        "unknown user": login_times.UNKNOWN,
+        "wrong password": (bench.directory / "users").read_text().split(" ", 1)[0],
+        "wrong password, disabled account": (bench.directory / "disabled").read_text().strip(),
+    }
+    with bench.start() as service:
+        times = login_times.measure_refusals(service, api_key, usernames, REFUSALS)
+    for cause, found in times.items():
+        refusals.setdefault(cause, []).extend(found)
+    figures.add(
+        "refused login, slowest cause to fastest", login_times.spread(times), unit="x", bound=1.1, at_least=False
+    )
 
 
 def _measure_queue(figures: Figures, bench: Bench, api_key: str) -> None:

@@ -9,7 +9,11 @@ import re
 from collections.abc import Iterable
 from math import isfinite
 
+import msgspec
+
 MAX_DEPTH = 32
+
+_encode = msgspec.json.Encoder().encode
 
 _MAX_DIGITS = 308
 """An integer of more digits is beyond the range of a double, as 1e999 is (RFC 8259 section 6: limits are allowed)."""
@@ -42,8 +46,8 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
 
 
 def dumps(value: object) -> bytes:
-    """The compact UTF-8 text of a value that `loads` can return. ValueError for NaN and lone surrogates."""
-    return _ENCODER.encode(value).encode("utf-8")
+    """The compact UTF-8 text of a value that `loads` can return. ValueError for lone surrogates."""
+    return _encode(value)
 
 
 def _check_depth(data: bytes, max_depth: int) -> None:
@@ -96,4 +100,3 @@ def _constant(_: str) -> object:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

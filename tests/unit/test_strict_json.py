@@ -1,5 +1,4 @@
 import json
-import math
 import sys
 
 import pytest
@@ -125,7 +124,7 @@ def test_messages_do_not_quote() -> None:
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800", {"\udfff": 1}])
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}])
 def test_dumps_refuses_what_is_no_json(value: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the standard library's own words
         dumps(value)
