@@ -116,10 +116,10 @@ def _arguments() -> argparse.Namespace:
 async def _prepare(bench: Bench) -> str:
     """The users, and the access tokens for token info; answers the Api-Key."""
     async with generated_world(bench, users=USERS) as world:
+        disabled = world.users.pop()
         sessions = await world.sessions(TOKENS)
         _write(bench, "access", [tokens.access_token for tokens in sessions])
-        *others, disabled = world.users
-        _write(bench, "users", [f"{user.email} {PASSWORD}" for user in others])
+        _write(bench, "users", [f"{user.email} {PASSWORD}" for user in world.users])
         _write(bench, "disabled", [disabled.email])
         for number in range(ROUNDS):
             refresh = await world.sessions(REFRESHES)

@@ -51,7 +51,7 @@ class SessionModel:
     def log_in(
         cls, user: UserModel, application: ApplicationModel, policy: SessionPolicy, now: int
     ) -> "tuple[SessionModel, Answer]":
-        session = cls(user, application, policy, [(0, now)], now + policy.absolute_lifetime * 1000)
+        session = cls(user, application, policy, [(0, now)], now // 1000 * 1000 + policy.absolute_lifetime * 1000)
         return session, session._grant("created", now)
 
     @property
@@ -93,7 +93,7 @@ class SessionModel:
     def _grant(self, kind: str, now: int) -> Answer:
         self.idle_until = min(now + self.policy.idle_lifetime * 1000, self.absolute_until)
         issued_at = now // 1000 * 1000
-        expires_at = min(issued_at + self.policy.access_token_lifetime * 1000, self.absolute_until // 1000 * 1000)
+        expires_at = min(issued_at + self.policy.access_token_lifetime * 1000, self.absolute_until)
         self.access_until = max(self.access_until, expires_at)
         return Answer(kind, self.current, self.user.ver, issued_at, expires_at)
 

@@ -47,7 +47,7 @@ _ACCESS_UNTIL = """
     SELECT max(CASE
         WHEN s.revoked_at IS NULL AND s.idle_until > $2 AND s.absolute_until > $2
         THEN GREATEST(s.access_until, LEAST($2 - $2 % 1000 + COALESCE(a.access_token_lifetime, $3::bigint) * 1000,
-                                            s.absolute_until - s.absolute_until % 1000))
+                                            s.absolute_until))
         ELSE s.access_until
     END) AS access_until
     FROM session s JOIN application a ON a.id = s.application_id

@@ -46,7 +46,7 @@ _JUDGED = """judged AS MATERIALIZED (
            p.actor_kind, p.address, p.agent, p.request_id,
            p.address <> t.last_address OR p.agent <> t.last_agent AS elsewhere,
            t.now - t.now % 1000 AS issued_at,
-           LEAST(t.now - t.now % 1000 + t.access_lifetime, t.absolute_until - t.absolute_until % 1000) AS expires_at,
+           LEAST(t.now - t.now % 1000 + t.access_lifetime, t.absolute_until) AS expires_at,
            CASE
                WHEN binder_of(t.nonce, t.id, p.place, p.moved_at) <> p.binder THEN 'unknown'
                WHEN t.application_id <> p.application_id THEN 'wrong_application'

@@ -91,7 +91,8 @@ def create(new: NewSession, actor: Actor, policy: SessionPolicy) -> Steps[Grant 
 def _new_session(new: NewSession, actor: Actor, policy: SessionPolicy, row: Row) -> Session:
     """The session as it begins; `row` has the application's lifetimes and the storage's time."""
     now = row["now"]
-    absolute_until = now + 1000 * _first(row["session_absolute_lifetime"], policy.absolute_lifetime)
+    # A whole second, as `exp` is (RFC 7519 section 2): so that no token is issued that is good for less than a moment.
+    absolute_until = now - now % 1000 + 1000 * _first(row["session_absolute_lifetime"], policy.absolute_lifetime)
     idle_until = now + 1000 * _first(row["session_idle_lifetime"], policy.idle_lifetime)
     expires_at = now - now % 1000 + 1000 * _first(row["access_token_lifetime"], policy.access_token_lifetime)
     return Session(
@@ -107,7 +108,7 @@ def _new_session(new: NewSession, actor: Actor, policy: SessionPolicy, row: Row)
         last_used_at=now,
         idle_until=min(idle_until, absolute_until),
         absolute_until=absolute_until,
-        access_until=min(expires_at, absolute_until - absolute_until % 1000),
+        access_until=min(expires_at, absolute_until),
         first_address=actor.address,
         first_agent=actor.agent,
         last_address=actor.address,
