@@ -138,12 +138,13 @@ class RunningService:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the generator made: an application's key and users."""
+    """What the generator made: an application, a publishable key and one for guards, and users."""
 
     storage: Storage
     issuer: TokenIssuer
     application: Application
     api_key: str
+    guard_key: str
     users: list[User]
 
     async def sessions(self, count: int) -> list[IssuedTokens]:
@@ -185,22 +186,27 @@ async def generated_world(bench: Bench, *, users: int) -> AsyncIterator[World]:
         now = await storage.now()
         application = Application(uuid7(now, random.bytes(10)), "Bench", ApplicationKind.BROWSER, (), created_at=now)
         await storage.applications.create(application, SERVICE)
-        text = make_api_key(ApiKeyKind.PUBLISHABLE, random.bytes(32))
-        await storage.api_keys.create(
-            ApiKey(
-                id=uuid7(now, random.bytes(10)),
-                application_id=application.id,
-                kind=ApiKeyKind.PUBLISHABLE,
-                key_hash=hash_api_key(text),
-                hint=text[:8],
-                permissions=frozenset(),
-                created_at=now,
-            ),
-            SERVICE,
-        )
+        api_key = await _key(storage, application, ApiKeyKind.PUBLISHABLE)
+        guard_key = await _key(storage, application, ApiKeyKind.SECRET, "guard")
         password_hash = hash_password(PASSWORD.encode())
         made = [await _user(storage, number, password_hash, now) for number in range(users)]
-        yield World(storage, issuer, application, text, made)
+        yield World(storage, issuer, application, api_key, guard_key, made)
+
+
+async def _key(storage: Storage, application: Application, kind: ApiKeyKind, *permissions: str) -> str:
+    random = SystemRandomness()
+    text = make_api_key(kind, random.bytes(32))
+    key = ApiKey(
+        id=uuid7(application.created_at, random.bytes(10)),
+        application_id=application.id,
+        kind=kind,
+        key_hash=hash_api_key(text),
+        hint=text[:8],
+        permissions=frozenset(permissions),
+        created_at=application.created_at,
+    )
+    await storage.api_keys.create(key, SERVICE)
+    return text
 
 
 async def _user(storage: Storage, number: int, password_hash: str, now: int) -> User:

@@ -26,9 +26,15 @@ MAX_FILE_BYTES = 2_000_000
 _ACCESS_TOKEN = "src/keybearer/credentials/access_token.py"
 
 EXCEPTIONS: dict[tuple[str, str, str], str] = {
+    ("size", "src/keybearer/guard/_guard.py", "Guard.__init__"): "one keyword an option, each with a safe default",
     ("clock", _ACCESS_TOKEN, "time.time"): "the default of `now`, for services that verify; the server passes its own",
     ("size", _ACCESS_TOKEN, "issue_access_token"): "one keyword a claim, which a caller cannot mix up",
     ("size", "src/keybearer/server/http/edge.py", "Edge.__init__"): "the edge is put together in one place, app.py",
+    (
+        "clock",
+        "src/keybearer/guard/_refusal.py",
+        "secrets.token_hex",
+    ): "ids of refused requests: a guard has no adapters",
 }
 """(rule, file, what) -> why. `what` is the name or the expression that the finding shows in quotes."""
 

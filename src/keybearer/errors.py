@@ -248,7 +248,6 @@ class PermissionDenied(KeybearerError):
     code = "permission_denied"
     title = "Permission denied"
     default_detail = "The credentials hold and do not allow this."
-    reserved = True
 
 
 class RetryLater(KeybearerError):

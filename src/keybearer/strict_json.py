@@ -6,7 +6,6 @@ on deep nesting and on integers of thousands of digits.
 
 import json
 import re
-from collections.abc import Iterable
 from math import isfinite
 
 import msgspec
@@ -17,6 +16,11 @@ _encode = msgspec.json.Encoder().encode
 
 _MAX_DIGITS = 308
 """An integer of more digits is beyond the range of a double, as 1e999 is (RFC 8259 section 6: limits are allowed)."""
+
+_MAX_INT = 2**63 - 1
+_FLAT_DEPTH = 2
+
+_decode_fast = msgspec.json.Decoder().decode
 
 # A string that is never closed runs to the end, and no part of it is read twice: the scan is linear for any input.
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
@@ -33,6 +37,9 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
     not UTF-8, a lone surrogate, a repeated member (section 4), a number beyond the range of a double, arrays and
     objects nested deeper than `max_depth`. The caller bounds the size.
     """
+    flat = _read_flat(data) if max_depth >= _FLAT_DEPTH else None
+    if flat is not None:
+        return flat
     _check_depth(data, max_depth)
     try:
         value = _DECODER.decode(data.decode("utf-8"))
@@ -43,6 +50,33 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
     if b"\\u" in data:
         _check_surrogates(value)
     return value
+
+
+def _read_flat(data: bytes) -> dict[str, object] | None:
+    """The value of a document like the claims of a token, in a third of the time; None for any other, good or bad.
+
+    That is an object of texts, integers of 64 bits and arrays of them, in ASCII without escapes. There a quotation mark
+    is the edge of a string, so that `":` stands once for each member that was written: fewer in the object are repeated
+    ones.
+    """
+    if not data.isascii() or b"\\" in data or data.count(b"{") != 1:
+        return None
+    try:
+        value = _decode_fast(data)
+    except msgspec.DecodeError:
+        return None
+    if not isinstance(value, dict) or data.count(b'":') != len(value):
+        return None
+    for member in value.values():
+        if type(member) is str:
+            continue
+        if not (all(map(_is_plain, member)) if type(member) is list else _is_plain(member)):
+            return None
+    return value
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) is str or (type(value) is int and -_MAX_INT <= value <= _MAX_INT)
 
 
 def dumps(value: object) -> bytes:
@@ -73,12 +107,10 @@ def _check_surrogates(value: object) -> None:
         raise StrictJsonError("a string holds a lone surrogate") from None
 
 
-def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for name, value in pairs:
-        if name in members:
-            raise StrictJsonError("an object holds a member twice")
-        members[name] = value
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise StrictJsonError("an object holds a member twice")
     return members
 
 
@@ -90,7 +122,7 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int:
-    if len(text.removeprefix("-")) > _MAX_DIGITS:
+    if len(text) > _MAX_DIGITS and len(text.removeprefix("-")) > _MAX_DIGITS:
         raise StrictJsonError("a number is out of range")
     return int(text)
 

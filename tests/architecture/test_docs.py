@@ -8,7 +8,7 @@ import pytest
 from keybearer.errors import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]+)?\)")
 FILE = re.compile(r"`((?:[a-z_]+/)*[a-z_]+\.py|(?:tests|tools|requirements|server|src)/[a-z_/]+(?:\.[a-z]+)?)`")
 SETTING = re.compile(r"\bKEYBEARER_[A-Z_]+\b")

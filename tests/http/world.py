@@ -68,7 +68,12 @@ class World:
         return application
 
     async def add_key(
-        self, application: Application, kind: ApiKeyKind, *, expires_at: int | None = None
+        self,
+        application: Application,
+        kind: ApiKeyKind,
+        *,
+        expires_at: int | None = None,
+        permissions: frozenset[str] = frozenset(),
     ) -> tuple[str, ApiKey]:
         text = make_api_key(kind, self.randomness.bytes(RANDOM_BYTES))
         now = self.clock.now()
@@ -78,7 +83,7 @@ class World:
             kind=kind,
             key_hash=hash_api_key(text),
             hint=text[:8],
-            permissions=frozenset(),
+            permissions=permissions,
             created_at=now,
             expires_at=expires_at,
         )

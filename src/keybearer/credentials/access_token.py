@@ -33,6 +33,7 @@ _MAX_TEXT = 1024
 _MAX_INSTANT = 253_402_300_799  # the end of the year 9999: the last instant that a datetime holds
 _MAX_VER = 2**63 - 1
 _MAX_DEPTH = 8
+_NO_SCOPE: frozenset[str] = frozenset()
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 section 3.3
 
 
@@ -93,7 +94,7 @@ class AccessTokenVerifier:
         if not is_in_alphabet(token):
             raise AccessTokenCorrupted
         claims = self._verify_claims(token)
-        access_token = _read_claims(claims)
+        access_token = read_claims(claims)
         if access_token.issuer != self.issuer:
             _refuse("iss", "is another issuer's")
         if self.audience not in access_token.audience:
@@ -151,7 +152,7 @@ def issue_access_token(
     if roles:
         claims["roles"] = list(roles)
     try:
-        _read_claims(claims)
+        read_claims(claims)
     except AccessTokenInvalid as error:
         raise ValueError(error.detail) from None
     return sign(dumps(claims), key, TYP)
@@ -167,21 +168,21 @@ def _parse_claims(payload: bytes) -> dict[str, object]:
     return claims
 
 
-def _read_claims(claims: dict[str, object]) -> AccessToken:
+def read_claims(claims: dict[str, object]) -> AccessToken:
     """The claims with the types that RFC 9068 section 2.2 gives them; AccessTokenInvalid for any other."""
     return AccessToken(
-        user_id=_read_text(claims, "sub"),
-        application_id=_read_text(claims, "client_id"),
-        session_id=_read_text(claims, "sid"),
-        token_id=_read_text(claims, "jti"),
-        issuer=_read_text(claims, "iss"),
-        audience=_read_audience(claims.get("aud")),
-        issued_at=int(_read_number("iat", claims.get("iat"))),
-        expires_at=int(_read_number("exp", claims.get("exp"))),
-        ver=_read_ver(claims.get("ver")),
-        scope=_read_scope(claims["scope"]) if "scope" in claims else frozenset(),
-        roles=_read_texts("roles", claims["roles"]) if "roles" in claims else (),
-        claims=MappingProxyType(claims),
+        _read_text(claims, "sub"),
+        _read_text(claims, "client_id"),
+        _read_text(claims, "sid"),
+        _read_text(claims, "jti"),
+        _read_text(claims, "iss"),
+        _read_audience(claims.get("aud")),
+        int(_read_number("iat", claims.get("iat"))),
+        int(_read_number("exp", claims.get("exp"))),
+        _read_ver(claims.get("ver")),
+        _read_scope(claims["scope"]) if "scope" in claims else _NO_SCOPE,
+        _read_texts("roles", claims["roles"]) if "roles" in claims else (),
+        MappingProxyType(claims),
     )
 
 
@@ -195,14 +196,16 @@ def _read_text(claims: dict[str, object], name: str) -> str:
 def _read_texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         _refuse(name, "is not an array")
-    texts = tuple(text for text in value if isinstance(text, str) and 0 < len(text) <= _MAX_TEXT)
-    if len(texts) != len(value):
-        _refuse(name, f"holds something else than texts of 1 to {_MAX_TEXT} characters")
-    return texts
+    for text in value:
+        if not isinstance(text, str) or not 0 < len(text) <= _MAX_TEXT:
+            _refuse(name, f"holds something else than texts of 1 to {_MAX_TEXT} characters")
+    return tuple(value)
 
 
 def _read_audience(value: object) -> tuple[str, ...]:
     """RFC 7519 section 4.1.3: one text or an array of them."""
+    if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT:
+        return (value,)
     audience = _read_texts("aud", [value] if isinstance(value, str) else value)
     if not audience:
         _refuse("aud", "is empty")

@@ -1,10 +1,10 @@
 """The alphabet of tokens and keys (rule R4): letters, digits, dots, hyphens and underscores, nothing else."""
 
-import re
+import string
 
-_TOKEN = re.compile(r"[A-Za-z0-9._-]+")
+_ALPHABET = (string.ascii_letters + string.digits + "._-").encode("ascii")
 
 
 def is_in_alphabet(text: str) -> bool:
     """True when `text` is not empty and holds only characters that a token may hold."""
-    return _TOKEN.fullmatch(text) is not None
+    return text != "" and text.isascii() and not text.encode("ascii").translate(None, _ALPHABET)

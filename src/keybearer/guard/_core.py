@@ -2,11 +2,11 @@
 
 `CredentialState` is what the feed says, `CredentialCheck` decides. The order of decisions is that of contract.md
 section 2: the key's form, its look-up, its application, the origin; the token's form, its signature and claims, its
-expiry, its application, its revocation.
+expiry, its application, its revocation. Any thread may ask while one thread changes the state.
 """
 
-import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from keybearer.credentials.access_token import AccessToken, AccessTokenVerifier
 from keybearer.credentials.api_key import parse_api_key
@@ -23,6 +23,8 @@ from keybearer.errors import (
     OriginNotAllowed,
     StorageUnavailable,
 )
+from keybearer.guard._revocations import Key, Revocations, key_of
+from keybearer.guard._values import Caller
 from keybearer.guard.state import (
     ApiKeyState,
     ApplicationState,
@@ -35,6 +37,8 @@ from keybearer.guard.state import (
 REMEMBERED_TOKENS = 10_000
 """How many verified tokens one generation holds; two are kept."""
 
+_BEARER: Final = "Bearer "
+
 
 class CredentialState:
     """Applications, keys and revocations as of `as_of`; empty, and never fresh, until the first `replace`.
@@ -45,13 +49,11 @@ class CredentialState:
     def __init__(self) -> None:
         self.applications: dict[str, ApplicationState] = {}
         self.keys: dict[bytes, ApiKeyState] = {}
-        self.sessions: dict[str, int] = {}
-        self.users: dict[str, RevokedUser] = {}
+        self.revocations = Revocations()
         self.key_set_version = 0
         self.origins: frozenset[str] = frozenset()
         self.as_of: int | None = None
-        self._expiries: list[tuple[int, str]] = []
-        self._key_texts: dict[str, ApiKeyState] = {}
+        self._known_keys: dict[str, tuple[ApiKeyState, ApplicationState | None]] = {}
 
     def replace(
         self,
@@ -62,98 +64,127 @@ class CredentialState:
         users: Iterable[RevokedUser],
         key_set_version: int,
     ) -> None:
-        """Take a snapshot in place of everything known before."""
+        """Take a snapshot in place of everything known before. Nothing changes before all of it was read."""
+        revocations = Revocations()
+        for session in sessions:
+            revocations.add_session(session.id, session.expires_at)
+        for user in users:
+            revocations.add_user(user.id, user.ver, user.expires_at)
+        self.use(applications, keys, revocations, key_set_version)
+
+    def use(
+        self,
+        applications: Iterable[ApplicationState],
+        keys: Iterable[ApiKeyState],
+        revocations: Revocations,
+        key_set_version: int,
+    ) -> None:
+        """`replace`, with tables that are filled already."""
+        self.revocations = revocations
         self.applications = {application.id: application for application in applications}
         self.keys = {key.key_hash: key for key in keys}
-        self.sessions = {}
-        self.users = {}
-        self._expiries = []
         self.key_set_version = key_set_version
-        self._forget_key_texts()
-        for session in sessions:
-            self.apply(session)
-        for user in users:
-            self.apply(user)
+        self._forget_known_keys()
 
     def apply(self, entry: Entry) -> None:
         """Take one entry of the feed; a repeated or older one changes nothing."""
         match entry:
             case RevokedSession(id, expires_at):
-                self.sessions[id] = max(expires_at, self.sessions.get(id, 0))
-                heapq.heappush(self._expiries, (expires_at, id))
+                self.revocations.add_session(id, expires_at)
             case RevokedUser(id, ver, expires_at):
-                known = self.users.get(id)
-                if known is None or known.ver <= ver:
-                    self.users[id] = entry
-                    heapq.heappush(self._expiries, (expires_at, id))
+                self.revocations.add_user(id, ver, expires_at)
             case ApplicationState(id):
                 self.applications[id] = entry
-                self._forget_key_texts()
+                self._forget_known_keys()
             case ApiKeyState():
                 self.keys[entry.key_hash] = entry
-                self._forget_key_texts()
+                self._forget_known_keys()
             case KeySetChanged(version):
                 self.key_set_version = max(version, self.key_set_version)
 
-    def expire(self, now: int) -> None:
-        """Drop the revocations whose last token has expired."""
-        while self._expiries and self._expiries[0][0] <= now:
-            _, id = heapq.heappop(self._expiries)
-            if self.sessions.get(id, now + 1) <= now:
-                del self.sessions[id]
-            user = self.users.get(id)
-            if user is not None and user.expires_at <= now:
-                del self.users[id]
+    def expire(self, now: int) -> bool:
+        """Drop revocations whose last token has expired. True when there are more of them, for the next call."""
+        return self.revocations.expire(now)
 
-    def find_key(self, text: str) -> ApiKeyState | None:
-        """The key with this text. A text that is known needs no hashing; only texts of real keys are remembered."""
-        key = self._key_texts.get(text)
-        if key is None:
+    def revoked_sessions(self) -> Iterator[RevokedSession]:
+        """Every session that has ended, made one by one; one that expires meanwhile is left out."""
+        return self.revocations.list_sessions()
+
+    def revoked_users(self) -> Iterator[RevokedUser]:
+        """As `revoked_sessions`."""
+        return self.revocations.list_users()
+
+    def find_key(self, text: str) -> tuple[ApiKeyState, ApplicationState | None] | None:
+        """The key with this text, and its application. A text that is known needs no hashing; only texts of real keys
+        are remembered."""
+        known_keys = self._known_keys  # before the tables are read: a change that comes meanwhile replaces it
+        known = known_keys.get(text)
+        if known is None:
             parsed = parse_api_key(text)
             key = self.keys.get(parsed.key_hash) if parsed is not None else None
             if key is not None:
-                self._key_texts[text] = key
-        return key
+                known = known_keys[text] = (key, self.applications.get(key.application_id))
+        return known
 
-    def is_revoked(self, token: AccessToken) -> bool:
-        """True when the token's session has ended, or its user's authorization version has moved past it."""
-        if token.session_id in self.sessions:
-            return True
-        user = self.users.get(token.user_id)
-        return user is not None and token.ver < user.ver
-
-    def _forget_key_texts(self) -> None:
-        self._key_texts = {}
+    def _forget_known_keys(self) -> None:
+        self._known_keys = {}
         self.origins = frozenset().union(*(application.origins for application in self.applications.values()))
 
 
-class RememberedTokens:
-    """Tokens that were fully verified, in two generations: the young one becomes the old one when it is full.
+class RememberedToken:
+    """A token that was fully verified, with what each further use of it is checked by, ready made."""
 
-    So memory is bounded at twice `capacity`, and a hit costs one look-up and no bookkeeping.
+    __slots__ = ("application_id", "caller", "expires_at", "mark", "session", "token", "user", "ver")
+
+    def __init__(self, token: AccessToken) -> None:
+        self.mark: object = None
+        self.token = token
+        self.caller = Caller.of(token)
+        self.application_id = token.application_id
+        self.expires_at = token.expires_at * 1000
+        self.session: Key = key_of(token.session_id)
+        self.user: Key = key_of(token.user_id)
+        self.ver = token.ver
+
+    def is_revoked(self, revocations: Revocations) -> bool:
+        """Whether it is; `mark` says when it was not."""
+        mark = revocations.mark  # before the tables: a change that comes meanwhile has another
+        if self.session in revocations.sessions or self.ver < revocations.users.get(self.user, 0):
+            return True
+        self.mark = mark
+        return False
+
+
+class TokenMemory:
+    """One key set's verifier and the tokens that it has verified, in two generations: the young one becomes the old one
+    when it is full.
+
+    So memory is bounded at twice `capacity`, and a hit costs one look-up and no bookkeeping. Tokens are filed under the
+    whole value of their header, written as RFC 6750 has it, so that there is nothing to cut up.
     """
 
-    def __init__(self, capacity: int = REMEMBERED_TOKENS) -> None:
+    def __init__(self, verifier: AccessTokenVerifier | None, capacity: int = REMEMBERED_TOKENS) -> None:
+        self._verifier = verifier
         self._capacity = capacity
-        self._young: dict[str, AccessToken] = {}
-        self._old: dict[str, AccessToken] = {}
+        self.young: dict[str, RememberedToken] = {}
+        self._old: dict[str, RememberedToken] = {}
 
-    def find(self, text: str) -> AccessToken | None:
-        token = self._young.get(text)
-        if token is None:
-            token = self._old.get(text)
-            if token is not None:
-                self.add(text, token)
-        return token
-
-    def add(self, text: str, token: AccessToken) -> None:
-        if len(self._young) >= self._capacity:
-            self._old, self._young = self._young, {}
-        self._young[text] = token
-
-    def clear(self) -> None:
-        self._young = {}
-        self._old = {}
+    def find(self, authorization: str | None, now: int) -> RememberedToken:
+        """The token of a header whose value is not in `young`. Raises what `AccessTokenVerifier.verify` raises,
+        AccessTokenMissing and StorageUnavailable."""
+        text = read_bearer(authorization)
+        value = _BEARER + text
+        if value == authorization:
+            value = authorization  # the same text, whose hash is known by now
+        remembered = self.young.get(value) or self._old.get(value)
+        if remembered is None:
+            if self._verifier is None:
+                raise StorageUnavailable("The service has no keys yet.", retry_after=1)
+            remembered = RememberedToken(self._verifier.verify(text, now=now / 1000))
+        if len(self.young) >= self._capacity:
+            self._old, self.young = self.young, {}
+        self.young[value] = remembered
+        return remembered
 
 
 class CredentialCheck:
@@ -162,26 +193,29 @@ class CredentialCheck:
     `max_staleness` (seconds): beyond that age of the state nothing is accepted (`StorageUnavailable`).
     """
 
-    def __init__(self, state: CredentialState, *, max_staleness: int = 60) -> None:
+    def __init__(self, state: CredentialState, *, max_staleness: float = 60) -> None:
         self._state = state
         self._max_staleness = max_staleness * 1000
-        self._remembered = RememberedTokens()
-        self._verifier: AccessTokenVerifier | None = None
+        self._memory = TokenMemory(None)
 
-    def use_verifier(self, verifier: AccessTokenVerifier) -> None:
-        """Verify with another key set from now on: what was remembered was verified with the one before."""
-        self._verifier = verifier
-        self._remembered.clear()
+    def use_verifier(self, verifier: AccessTokenVerifier | None) -> None:
+        """Verify with another key set from now on: what was remembered was verified with the one before. None: there
+        are no keys to verify with."""
+        self._memory = TokenMemory(verifier)
 
     def staleness(self, now: int) -> float:
         """Seconds since the state was known to be the truth; infinite before the first snapshot."""
         as_of = self._state.as_of
         return float("inf") if as_of is None else max(0, now - as_of) / 1000
 
-    def require_fresh(self, now: int) -> None:
-        """Raise StorageUnavailable when revocations have been out of sight for longer than `max_staleness`."""
+    def is_stale(self, now: int) -> bool:
+        """True when revocations have been out of sight for longer than `max_staleness`."""
         as_of = self._state.as_of
-        if as_of is None or now - as_of > self._max_staleness:
+        return as_of is None or now - as_of > self._max_staleness
+
+    def require_fresh(self, now: int) -> None:
+        """Raise StorageUnavailable when `is_stale`."""
+        if self.is_stale(now):
             raise StorageUnavailable("The service has lost sight of revocations.", retry_after=5)
 
     def verify_key(self, text: str | None, origin: str | None, now: int) -> ApiKeyState:
@@ -192,14 +226,18 @@ class CredentialCheck:
         if not text:
             raise ApiKeyMissing
         self.require_fresh(now)
-        key = self._state.find_key(text)
-        if key is None:
+        return self.verify_key_as_known(text, origin, now)
+
+    def verify_key_as_known(self, text: str, origin: str | None, now: int) -> ApiKeyState:
+        """`verify_key` by the state as it is, however old. Raises the subclasses of ApiKeyError."""
+        known = self._state.find_key(text)
+        if known is None:
             raise ApiKeyInvalid
+        key, application = known
         if key.revoked:
             raise ApiKeyRevoked
         if key.expires_at is not None and now >= key.expires_at:
             raise ApiKeyExpired
-        application = self._state.applications.get(key.application_id)
         if application is None or not application.enabled:
             raise ApplicationDisabled
         if origin is not None:
@@ -211,24 +249,28 @@ class CredentialCheck:
 
         Raises the subclasses of AccessTokenError, and StorageUnavailable.
         """
-        text = _bearer(authorization)
-        token = self._remembered.find(text)
+        return self.verify_remembered(authorization, application_id, now).token
+
+    def verify_remembered(self, authorization: str | None, application_id: str, now: int) -> RememberedToken:
+        """As `verify_bearer`, with the caller that the token names."""
+        memory = self._memory
+        token = memory.young.get(authorization)  # type: ignore[arg-type]  # None is in no dict of texts
         if token is None:
-            token = self._verify_unknown(text, now)
-        if now >= token.expires_at * 1000:
-            raise AccessTokenExpired(f"The access token expired {now // 1000 - token.expires_at} s ago.")
+            token = memory.find(authorization, now)
+        if now >= token.expires_at:
+            raise AccessTokenExpired(f"The access token expired {(now - token.expires_at) // 1000} s ago.")
         if token.application_id != application_id:
             raise AccessTokenWrongApplication
-        if self._state.is_revoked(token):
+        revocations = self._state.revocations
+        if revocations.mark is not token.mark and token.is_revoked(revocations):
             raise AccessTokenRevoked
         return token
 
-    def _verify_unknown(self, text: str, now: int) -> AccessToken:
-        if self._verifier is None:
-            raise StorageUnavailable("The service has no keys yet.", retry_after=1)
-        token = self._verifier.verify(text, now=now / 1000)
-        self._remembered.add(text, token)
-        return token
+
+def require_no_permissions(key: ApiKeyState) -> None:
+    """A key with permissions works at Keybearer only, so that it never travels. Raises ApiKeyInvalid."""
+    if key.permissions:
+        raise ApiKeyInvalid("A key with permissions works at Keybearer only.")
 
 
 def _check_origin(key: ApiKeyState, application: ApplicationState, origin: str) -> None:
@@ -238,7 +280,8 @@ def _check_origin(key: ApiKeyState, application: ApplicationState, origin: str) 
         raise OriginNotAllowed
 
 
-def _bearer(authorization: str | None) -> str:
+def read_bearer(authorization: str | None) -> str:
+    """The token of an `Authorization` header. Raises AccessTokenMissing."""
     scheme, _, text = (authorization or "").partition(" ")
     text = text.strip(" ")
     if not text or scheme.lower() != "bearer":

@@ -34,7 +34,7 @@ def verify(token: str, key_set: KeySet, algorithms: frozenset[str], *, typ: str 
     header = known or parse_header(header_segment)
     if header.algorithm not in algorithms:
         raise InvalidJws("the algorithm is not allowed")
-    if typ is not None and header.typ != normalize_typ(typ):
+    if typ is not None and header.typ != _normalize_expected(typ):
         raise InvalidJws("the token is of another type")
     payload, signature = decode_base64url(payload_segment), decode_base64url(signature_segment)
     if payload is None or signature is None:
@@ -48,10 +48,10 @@ def verify(token: str, key_set: KeySet, algorithms: frozenset[str], *, typ: str 
 def _split(token: str) -> tuple[str, str, str]:
     if len(token) > MAX_LENGTH:
         raise InvalidJws("the token is too long")
-    if token.count(".") != 2:
+    segments = token.split(".", 3)
+    if len(segments) != 3:
         raise InvalidJws("a compact token has three segments")
-    header, payload, signature = token.split(".")
-    return header, payload, signature
+    return segments[0], segments[1], segments[2]
 
 
 def _verify_signature(header: Header, key_set: KeySet, signature: bytes, signing_input: bytes) -> None:
@@ -61,6 +61,12 @@ def _verify_signature(header: Header, key_set: KeySet, signature: bytes, signing
     if key.algorithm != header.algorithm:
         raise InvalidJws("the key is for another algorithm")
     key.verify(signature, signing_input)
+
+
+@lru_cache(maxsize=8)
+def _normalize_expected(typ: str) -> str:
+    """Remembered: it is the same for every token."""
+    return normalize_typ(typ)
 
 
 @lru_cache(maxsize=64)

@@ -30,15 +30,19 @@ from keybearer.server.flows.own_sessions import OwnSessions
 from keybearer.server.flows.refresh import Refresh
 from keybearer.server.flows.revoke import Revoke
 from keybearer.server.flows.secret_keys import SecretKeys
+from keybearer.server.flows.stream_feed import FeedStreams
 from keybearer.server.flows.upkeep import KeyUse, Upkeep
 from keybearer.server.http.edge import Edge
+from keybearer.server.http.feed import CredentialFeed
 from keybearer.server.http.openapi import make_document
+from keybearer.server.http.protocol import DRAIN
 from keybearer.server.http.public import Public
 from keybearer.server.http.request import Receive, RequestIds, RequestLimits, Scope, Send
-from keybearer.server.http.routes import Route, make_routes
+from keybearer.server.http.routes import Handlers, Route, make_routes
 from keybearer.server.http.sessions import Sessions
 from keybearer.server.http.tokens import Tokens
 from keybearer.server.http.users import Users
+from keybearer.server.http.verify import Verify
 from keybearer.server.ports import Clock, KeyEncryption, Randomness, Storage
 from keybearer.server.settings import Settings, SettingsError, load_settings
 from keybearer.server.storage.postgres import PostgresStorage
@@ -159,6 +163,15 @@ class Service:
         self.check = CredentialCheck(self.state, max_staleness=settings.max_staleness)
         keyring.subscribe(lambda loaded: self.check.use_verifier(_verifier(settings, loaded)))
         self.follower = FeedFollower(parts.storage.feed, self.state, parts.clock, self._reload_keys)
+        self.streams = FeedStreams(
+            self.follower,
+            parts.storage.feed,
+            self.state,
+            self.check,
+            parts.clock,
+            limit=settings.feed_streams,
+            patience=settings.max_staleness / 2,
+        )
         self.key_use = KeyUse(parts.storage.api_keys, parts.clock)
         self.upkeep = Upkeep(
             parts.storage, self.key_use, self._renew_keys, audit_retention=settings.audit_retention_days * 86400
@@ -179,6 +192,11 @@ class Service:
         """Whether requests should be sent here: the database answers, and the process is not about to end."""
         return not self.draining and self.check.staleness(self._parts.clock.now()) < READY_WITHIN
 
+    def drain(self) -> None:
+        """The process is about to end: report not ready, and end what would never end by itself."""
+        self.draining = True
+        self.streams.close()
+
     def background_work(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {"feed": self.follower.run, "upkeep": self.upkeep.run, "metrics": self._sample}
 
@@ -187,8 +205,7 @@ class Service:
         issuer = TokenIssuer(self._keyring, parts.randomness, settings.issuer, settings.audience)
         limiter = Limiter(parts.storage.attempts, settings.limit_policy, parts.key_encryption.derive(b"limiter"))
         log_in = LogIn(parts.storage, limiter, parts.hasher, issuer, parts.clock, parts.randomness)
-        return make_routes(
-            settings.base_path,
+        handlers = Handlers(
             Tokens(
                 log_in,
                 Refresh(sessions, issuer, self.follower),
@@ -196,8 +213,11 @@ class Service:
             ),
             Sessions(OwnSessions(sessions, self.follower)),
             Users(OwnProfile(parts.storage.users)),
+            CredentialFeed(settings.issuer, settings.audience, self.state, self.follower, self.streams, parts.clock),
+            Verify(),
             Public(self._keyring, self.is_ready, cache(lambda: make_document(self.routes))),
         )
+        return make_routes(settings.base_path, handlers)
 
     async def _reload_keys(self) -> None:
         self._keyring.replace(await self._keys.load())
@@ -208,7 +228,7 @@ class Service:
 
     async def _sample(self) -> None:
         while True:
-            self._metrics.sample(self.check.staleness(self._parts.clock.now()), self._parts.hasher)
+            self._metrics.sample(self.check.staleness(self._parts.clock.now()), self._parts.hasher, self.streams.count)
             await asyncio.sleep(SAMPLE_INTERVAL)
 
 
@@ -223,12 +243,13 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope, receive, send)
         elif self.service is not None:
             await self.service.edge(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        scope.setdefault("state", {})[DRAIN] = self._drain
         try:
             async with running_service(self._settings, self._parts, self._metrics) as service:
                 self.service = service
@@ -241,6 +262,10 @@ class App:
             await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
         else:
             await send({"type": "lifespan.shutdown.complete"})
+
+    def _drain(self) -> None:
+        if self.service is not None:
+            self.service.drain()
 
 
 def create_app() -> App:

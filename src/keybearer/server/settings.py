@@ -171,6 +171,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("metrics_host", _host, "127.0.0.1", "an address or a host name", "Where Prometheus finds /metrics."),
     Setting("max_staleness", _Whole(1, 3600), "60", "seconds",
             "How long tokens are accepted while revocations are out of sight; then 503."),
+    Setting("feed_streams", _Whole(1, 100_000), "1000", "a number",
+            "Guards that may follow the feed through one process."),
     Setting("audit_retention_days", _Whole(1, 36500), "90", "days", "How long the audit trail is kept."),
     Setting("hash_threads", _Whole(1, 256), "the usable processors, divided among the workers", "a number",
             "Threads of a process that hash passwords."),
@@ -216,6 +218,7 @@ class Settings:
     metrics_port: int
     metrics_host: str
     max_staleness: int
+    feed_streams: int
     audit_retention_days: int
     hash_threads: int
     hash_queue_limit: int

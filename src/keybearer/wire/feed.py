@@ -64,6 +64,25 @@ class FeedKeySet(msgspec.Struct, frozen=True, rename="camel", tag_field="kind", 
 FeedEntry = FeedApplication | FeedKey | FeedSession | FeedUser | FeedKeySet
 
 
+class SnapshotHead(msgspec.Struct, frozen=True, rename="camel"):
+    """What a snapshot begins with: the state as of `position`; entries after that may be in it already."""
+
+    epoch: str
+    position: int
+    as_of: int
+    now: int
+    issuer: str
+    audience: str
+    key_set_version: int
+
+
+class Snapshot(SnapshotHead, frozen=True, rename="camel"):
+    applications: list[FeedApplication]
+    keys: list[FeedKey]
+    sessions: list[FeedSession]
+    users: list[FeedUser]
+
+
 class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
     """Everything up to `position` has been sent, and nothing committed before `as_of` is missing.
 

@@ -50,6 +50,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._streams = Gauge(
+            "keybearer_feed_streams",
+            "Guards that follow the feed.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._children: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
 
     def observe(self, operation: str, status: int, code: str, seconds: float) -> None:
@@ -61,8 +67,9 @@ class Metrics:
         child[0].inc()
         child[1].observe(seconds)
 
-    def sample(self, staleness: float, hashing: HashingGauges) -> None:
+    def sample(self, staleness: float, hashing: HashingGauges, streams: int) -> None:
         """Take the gauges' values, once a second."""
+        self._streams.set(streams)
         self._staleness.set(staleness)
         self._hashing.labels("waiting").set(hashing.waiting)
         self._hashing.labels("running").set(hashing.running)

@@ -84,6 +84,7 @@ def describe(url: str, furniture: Furniture) -> str:
 Application   {furniture.application_id}
   publishable key   {furniture.publishable_key}
   secret key        {furniture.secret_key}
+  guard key         {furniture.guard_key}
 User          {furniture.username}
   password          {furniture.password}
 

@@ -1,4 +1,4 @@
-"""What a demo works with: an application, its two keys and a user, made once with the commands that operators use.
+"""What a demo works with: an application, its keys and a user, made once with the commands that operators use.
 
 Everything made is written down at once, and checked by asking the service before it is used again. So a demo that was
 killed at any point is carried on by the next one.
@@ -30,11 +30,12 @@ SEEN_WITHIN = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Furniture:
-    """What has been made so far; an empty text stands for what has not."""
+    """What has been made so far; an empty text stands for what has not. `guard_key` is for the guards of services."""
 
     application_id: str = ""
     publishable_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
+    guard_key: str = field(default="", repr=False)
     username: str = USERNAME
     password: str = field(default="", repr=False)
 
@@ -103,13 +104,16 @@ class Furnisher:
         save(self._home, self.furniture)
 
     def _make_keys(self) -> None:
-        if self._works(self.furniture.publishable_key) and self._works(self.furniture.secret_key):
+        made = self.furniture
+        if all(self._works(key) for key in (made.publishable_key, made.secret_key, made.guard_key)):
             return
         self._find_or_make_application()
         if not self._works(self.furniture.publishable_key):
             self._keep(publishable_key=self._make_key(ApiKeyKind.PUBLISHABLE))
         if not self._works(self.furniture.secret_key):
             self._keep(secret_key=self._make_key(ApiKeyKind.SECRET))
+        if not self._works(self.furniture.guard_key):
+            self._keep(guard_key=self._make_key(ApiKeyKind.SECRET, "--permission", "guard"))
 
     def _find_or_make_application(self) -> None:
         """The application that earlier demos made, enabled again if need be; or a new one with its first key."""
@@ -123,8 +127,8 @@ class Furnisher:
             self._run("applications", "enable", found["id"])
         self._keep(application_id=found["id"])
 
-    def _make_key(self, kind: ApiKeyKind) -> str:
-        made = self._run("keys", "create", self.furniture.application_id, "--kind", kind.value)
+    def _make_key(self, kind: ApiKeyKind, *options: str) -> str:
+        made = self._run("keys", "create", self.furniture.application_id, "--kind", kind.value, *options)
         return self._seen(made["api_key"])
 
     def _seen(self, key: str) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keybearer.credentials.api_key import ApiKeyKind
+from keybearer.errors import PermissionDenied
+from keybearer.guard.state import ApiKeyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +25,14 @@ class ApiKey:
     last_used_at: int | None = None
 
 
-PERMISSIONS = frozenset({"guard", "admin"})
+GUARD = "guard"
+"""Lets a service read the feed."""
+
+PERMISSIONS = frozenset({GUARD, "admin"})
 """What a secret key can be given. A key with a permission works at Keybearer only; guards refuse it from callers."""
+
+
+def require_guard_key(key: ApiKeyState) -> None:
+    """Raise PermissionDenied when a key may not read the feed."""
+    if not key.secret or GUARD not in key.permissions:
+        raise PermissionDenied("This takes a secret key with the permission guard.")

@@ -31,12 +31,44 @@ class FeedSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class FeedTail:
-    """What follows a position, in order. `reset`: the follower must take the snapshot (another epoch, a position
-    gone). `more`: the answer was cut; what follows it is to be asked for."""
+    """What follows a position, in order; `positions` are those of the entries. `reset`: the follower must take the
+    snapshot (another epoch, a position gone). `more`: the answer was cut; what follows it is to be asked for."""
 
     epoch: str
     position: int
     as_of: int
     entries: tuple[Entry, ...]
+    positions: tuple[int, ...] = ()
     reset: bool = False
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeedBatch:
+    """The entries that led up to `position`, each with its own, from a position that the reader has reached."""
+
+    epoch: str
+    position: int
+    entries: tuple[tuple[int, Entry], ...]
+
+    @classmethod
+    def of(cls, tail: FeedTail) -> "FeedBatch":
+        return cls(tail.epoch, tail.position, tuple(zip(tail.positions, tail.entries, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPulse:
+    """Everything up to `position` was given, and nothing committed before `as_of` is missing. `now` is the clock."""
+
+    epoch: str
+    position: int
+    as_of: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedReset:
+    """What follows the reader's position cannot be given: he must take the snapshot."""
+
+
+FeedEvent = FeedBatch | FeedPulse | FeedReset

@@ -1,5 +1,6 @@
 """One answer, before the edge adds what every answer carries."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +15,15 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     status: int
     body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer whose body is sent as it is made. `chunks` is closed when the client has gone."""
+
+    status: int
+    chunks: AsyncGenerator[bytes, None]
     headers: tuple[tuple[bytes, bytes], ...]
 
 

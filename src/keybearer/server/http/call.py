@@ -15,7 +15,8 @@ class Call:
     """`key`, `token` and `body` are set as the route's `Needs` and `body` say.
 
     `token_error` is why there is no token, on a route that can do with a refresh token instead. `parameter` is the
-    variable part of the path. `now` is the instant (milliseconds) at which the credentials were checked.
+    variable part of the path, or what follows the path of a forwarded route. `now` is the instant (milliseconds) at
+    which the credentials were checked.
     """
 
     request: Request

@@ -16,6 +16,8 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.KEY: [{"apiKey": []}],
     Needs.KEY_AND_TOKEN: [{"apiKey": [], "accessToken": []}],
     Needs.KEY_AND_ANY_TOKEN: [{"apiKey": [], "accessToken": []}, {"apiKey": []}],
+    Needs.CALLER: [{"apiKey": [], "accessToken": []}],
+    Needs.GUARD_KEY: [{"apiKey": []}],
 }
 
 
@@ -78,6 +80,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     if route.path.endswith("{id}"):
         parameters.append({"name": "id", "in": "path", "required": True, "schema": text})
     parameters += [{"name": name, "in": "query", "schema": flag} for name in route.query]
+    parameters += [{"name": name, "in": "query", "schema": text} for name in route.texts]
     parameters += [{"name": name, "in": "header", "schema": text} for name in route.headers]
     return parameters
 
@@ -87,7 +90,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.answer is None:
         responses["204"] = {"description": "Done."}
     else:
-        content = {"application/json": {"schema": schemas[repr(route.answer)]}}
+        content = {route.media_type: {"schema": schemas[repr(route.answer)]}}
         responses["200"] = {"description": "Success.", "content": content}
     error = {"application/json": {"schema": schemas[repr(ErrorDocument)]}}
     for status, codes in sorted(_codes_by_status(route).items()):

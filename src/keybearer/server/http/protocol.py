@@ -15,6 +15,9 @@ MAX_PIPELINED = 16
 HEAD_TIMEOUT = 15.0
 """Seconds for a request's head to arrive, from the connection's or the head's first byte."""
 
+DRAIN = "keybearer.drain"
+"""Where the application puts, in the state of its lifespan, what is to be called when the server shuts down."""
+
 CLOSE = (b"connection", b"close")
 
 _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -120,6 +123,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.pipeline and not self.transport.is_closing():
             self.flow.pause_reading()
+
+    def shutdown(self) -> None:
+        """A stream has no end of its own: it ends when the service does, and its reader begins again elsewhere."""
+        self.app_state[DRAIN]()
+        super().shutdown()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
+            self.transport.close()
 
     def _watch_for_idleness(self) -> None:
         """Bytes that begin no request (an empty line, the rest of a body that nobody read) have cancelled uvicorn's

@@ -10,15 +10,16 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from keybearer.errors import BodyTooLarge, MalformedRequest
+from keybearer.guard._headers import require_once
 from keybearer.server.domain.audit import Actor
+from keybearer.wire.request_ids import is_request_id
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
-_ONCE_ONLY = (b"api-key", b"authorization", b"content-length", b"origin")
+_CREDENTIALS = (b"api-key", b"authorization", b"origin")
 _MAX_AGENT = 200
 
 
@@ -55,7 +56,7 @@ class Request:
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         sent = self.header(b"x-request-id")
-        self.request_id = sent if sent is not None and _REQUEST_ID.fullmatch(sent) else fresh_id()
+        self.request_id = sent if is_request_id(sent) else fresh_id()
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, by its lower-case name."""
@@ -65,12 +66,16 @@ class Request:
     def check_headers(self) -> None:
         """Raise MalformedRequest when a header that must stand once stands twice (contract.md section 2)."""
         raw: Sequence[tuple[bytes, bytes]] = self._scope["headers"]
-        if len(raw) == len(self.headers):
-            return
-        names = [name for name, _ in raw]
-        for name in _ONCE_ONLY:
-            if names.count(name) > 1:
-                raise MalformedRequest(f"The header {name.decode().title()} stands in the request more than once.")
+        if len(raw) != len(self.headers):
+            self._join_repeated(raw)
+        require_once(*map(self.header, _CREDENTIALS))
+
+    def _join_repeated(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        if sum(name == b"content-length" for name, _ in raw) > 1:
+            raise MalformedRequest("The header Content-Length stands in the request more than once.")
+        for name in _CREDENTIALS:
+            if name in self.headers:
+                self.headers[name] = b",".join(value for sent, value in raw if sent == name)
 
     def check_declared_length(self) -> None:
         """Raise BodyTooLarge, or MalformedRequest for a length that is no number, before any of the body is read."""
@@ -103,8 +108,13 @@ class Request:
             if not message.get("more_body", False):
                 return body
 
-    def query_flag(self, name: str) -> bool | None:
-        """A boolean of the query (`true`, `false`), or None when it is not there. Raises MalformedRequest."""
+    async def wait_for_disconnect(self) -> None:
+        """Until the client has gone; what it still sends of a body is left aside."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def query_value(self, name: str) -> str | None:
+        """A value of the query, or None when it is not there. Raises MalformedRequest when it stands there twice."""
         query: bytes = self._scope["query_string"]
         try:
             values = parse_qs(query.decode("latin-1"), max_num_fields=20).get(name)
@@ -112,9 +122,16 @@ class Request:
             raise MalformedRequest("The query has too many parameters.") from None
         if values is None:
             return None
-        if len(values) > 1 or values[0] not in ("true", "false"):
+        if len(values) > 1:
+            raise MalformedRequest(f"The query parameter {name} stands in the request more than once.")
+        return values[0]
+
+    def query_flag(self, name: str) -> bool | None:
+        """A boolean of the query (`true`, `false`), or None when it is not there. Raises MalformedRequest."""
+        value = self.query_value(name)
+        if value not in (None, "true", "false"):
             raise MalformedRequest(f"The query parameter {name} takes true or false.")
-        return values[0] == "true"
+        return None if value is None else value == "true"
 
     def actor(self) -> Actor:
         """Who asks, for the audit trail."""

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from keybearer import errors
 from keybearer.errors import KeybearerError
+from keybearer.server.http.answer import Answer
+from keybearer.server.http.call import Call
+from keybearer.server.http.feed import CredentialFeed
 from keybearer.server.http.public import Public
 from keybearer.server.http.sessions import Sessions
 from keybearer.server.http.tokens import Handler, Tokens
 from keybearer.server.http.users import Users
+from keybearer.server.http.verify import METHOD_HEADER, Verify
 from keybearer.wire.documents import (
     Document,
     Health,
@@ -24,15 +28,30 @@ from keybearer.wire.documents import (
     TokenAttributes,
     UserAttributes,
 )
+from keybearer.wire.feed import CONTENT_TYPE, Snapshot
 
 
 class Needs(Enum):
-    """The credentials of an operation. `KEY_AND_ANY_TOKEN`: an access token, or a refresh token in the body."""
+    """The credentials of an operation. `KEY_AND_ANY_TOKEN`: an access token, or a refresh token in the body. `CALLER`:
+    key and token of a request to another service. `GUARD_KEY`: a secret key with the permission `guard`."""
 
     NOTHING = "nothing"
     KEY = "key"
     KEY_AND_TOKEN = "key and token"
     KEY_AND_ANY_TOKEN = "key and any token"
+    CALLER = "a caller's key and token"
+    GUARD_KEY = "a guard's key"
+
+
+class Forwarded(Protocol):
+    """What an operation that proxies ask does otherwise than the rest. It takes every method and every path below its
+    own: some proxies ask with those of the request that they hold."""
+
+    def admit(self, call: Call) -> Answer | None:
+        """The answer to a request that needs no credentials."""
+
+    def refuse(self, error: KeybearerError, answer: Answer) -> Answer:
+        """The answer to a refused one, from the answer of every other operation."""
 
 
 Codes = tuple[type[KeybearerError], ...]
@@ -77,7 +96,8 @@ REVOKE_CODES: Codes = tuple(code for code in REFRESH_CODES if code is not errors
 class Route:
     """One operation. A path that ends in `{id}` has one variable part; `body` is the struct of the request's body.
 
-    `body_optional`: an empty body is no body. `answer` is the struct of a success, None for 204.
+    `body_optional`: an empty body is no body. `answer` is the struct of a success, None for 204; `media_type` is that
+    of a success. `query` are flags, `texts` the other parameters of the query.
     """
 
     method: str
@@ -92,19 +112,36 @@ class Route:
     body_optional: bool = False
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    media_type: str = "application/json"
+    forwarded: Forwarded | None = None
 
     def all_codes(self) -> Codes:
         """Every code that the operation can answer, in the order of checks."""
         codes = ALWAYS
         if self.needs is not Needs.NOTHING:
             codes += KEY_CODES
-        if self.needs in (Needs.KEY_AND_TOKEN, Needs.KEY_AND_ANY_TOKEN):
+        if self.needs is Needs.GUARD_KEY:
+            codes += (errors.PermissionDenied,)
+        elif self.needs not in (Needs.NOTHING, Needs.KEY):
             codes += TOKEN_CODES
         return codes + (BODY_CODES if self.body else ()) + self.codes
 
 
-def make_routes(base: str, tokens: Tokens, sessions: Sessions, users: Users, public: Public) -> Sequence[Route]:
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    tokens: Tokens
+    sessions: Sessions
+    users: Users
+    feed: CredentialFeed
+    verify: Verify
+    public: Public
+
+
+def make_routes(base: str, handlers: Handlers) -> Sequence[Route]:
     """The table, with `base` (`/v1/api`) before the paths of the API."""
+    tokens, sessions, users, public = handlers.tokens, handlers.sessions, handlers.users, handlers.public
+    feed, verify = handlers.feed, handlers.verify
     token = base + "/oauth/token"
     both = Needs.KEY_AND_TOKEN
     revoke_query = ("allDevices", "logoutCurrentDevice")
@@ -129,6 +166,12 @@ def make_routes(base: str, tokens: Tokens, sessions: Sessions, users: Users, pub
               (errors.NotFound,), None),
         Route("GET", base + "/users/me", "getOwnProfile", "The user's own profile", users.get_me, both, (),
               Document[UserAttributes]),
+        Route("GET", base + "/feed/snapshot", "getFeedSnapshot", "The credential feed: the whole state",
+              feed.get_snapshot, Needs.GUARD_KEY, (), Snapshot, headers=("If-None-Match",)),
+        Route("GET", base + "/feed", "followFeed", "The credential feed: what changes", feed.get_stream,
+              Needs.GUARD_KEY, (errors.Overloaded,), str, headers=("Last-Event-ID",), media_type=CONTENT_TYPE),
+        Route("GET", base + "/verify", "verify", "Forward authentication, for proxies", verify.get_verify, Needs.CALLER,
+              (), None, texts=(METHOD_HEADER,), forwarded=verify),
         Route("GET", "/.well-known/jwks.json", "getJwks", "The public keys", public.get_jwks, Needs.NOTHING, (),
               dict[str, Any]),
         Route("GET", "/health/live", "getLive", "Whether the process runs", public.get_live, Needs.NOTHING, (), Health),

@@ -10,7 +10,7 @@ from keybearer.server.flows.issue import IssuedTokens
 from keybearer.server.flows.log_in import LogIn
 from keybearer.server.flows.refresh import Refresh
 from keybearer.server.flows.revoke import Revoke
-from keybearer.server.http.answer import Answer, answer_json
+from keybearer.server.http.answer import Answer, StreamedAnswer, answer_json
 from keybearer.server.http.call import Call
 from keybearer.server.http.request import Request
 from keybearer.server.http.times import rfc3339
@@ -26,7 +26,7 @@ from keybearer.wire.documents import (
     TokenAttributes,
 )
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[Answer | StreamedAnswer]]
 
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{22,64}")
 

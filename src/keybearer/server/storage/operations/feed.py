@@ -61,8 +61,9 @@ def tail(epoch: str, position: int) -> Steps[FeedTail]:
         return FeedTail(feed["epoch"], feed["head"], feed["now"], (), reset=True)
     more = len(rows) == TAIL_LIMIT
     last = rows[-1]["position"] if more else feed["head"]
-    entries = tuple(_entry(row) for row in rows if row["position"] is not None)
-    return FeedTail(epoch, last, feed["now"], entries, more=more)
+    found = [row for row in rows if row["position"] is not None]
+    positions = tuple(row["position"] for row in found)
+    return FeedTail(epoch, last, feed["now"], tuple(map(_entry, found)), positions, more=more)
 
 
 def _entry(row: Row) -> Entry:
