@@ -46,6 +46,8 @@ def test_accepts(text: bytes, value: object) -> None:
         b" ",
         b"{",
         b'{"a": 1, "a": 1}',
+        b'{"a":1,"a":1}',
+        b'{"a" :1,"a":2}',
         b'{"a": 1, "\\u0061": 2}',
         b'[{"a": {"b": 1, "b": 2}}]',
         b"NaN",
