@@ -7,6 +7,7 @@ on deep nesting and on integers of thousands of digits.
 import json
 import re
 from math import isfinite
+from typing import Annotated
 
 import msgspec
 
@@ -17,11 +18,10 @@ _encode = msgspec.json.Encoder().encode
 _MAX_DIGITS = 308
 """An integer of more digits is beyond the range of a double, as 1e999 is (RFC 8259 section 6: limits are allowed)."""
 
-_MAX_INT = 2**63 - 1
+_Flat = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)] | str | list[str]
 _FLAT_DEPTH = 2
-_FLAT_BRACKETS = 16
 
-_decode_fast = msgspec.json.Decoder().decode
+_decode_flat = msgspec.json.Decoder(dict[str, _Flat]).decode
 
 # A string that is never closed runs to the end, and no part of it is read twice: the scan is linear for any input.
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
@@ -53,30 +53,25 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
     return value
 
 
-def _read_flat(data: bytes) -> dict[str, object] | None:
+def _read_flat(data: bytes) -> dict[str, _Flat] | None:
     """The value of a document like the claims of a token, in a third of the time; None for any other, good or bad.
 
-    That is an object of texts, integers of 64 bits and arrays of them, written as `dumps` writes it: whatever the
-    decoder lets pass (repeated members, for one) is not what comes out again.
+    That is an object of texts, integers of 64 bits and arrays of texts, in ASCII without escapes. There a quotation
+    mark is the edge of a text: if there are more of them than the value has edges, a member was repeated.
     """
-    if data.count(b"[") + data.count(b"{") > _FLAT_BRACKETS:  # the decoder fails with RecursionError on deep nesting
+    if not data.isascii() or b"\\" in data:
         return None
     try:
-        value = _decode_fast(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = _decode_flat(data)
+    except msgspec.DecodeError:
         return None
-    if not isinstance(value, dict) or _encode(value) != data:
-        return None
+    texts = len(value)
     for member in value.values():
         if type(member) is str:
-            continue
-        if not (all(map(_is_plain, member)) if type(member) is list else _is_plain(member)):
-            return None
-    return value
-
-
-def _is_plain(value: object) -> bool:
-    return type(value) is str or (type(value) is int and -_MAX_INT <= value <= _MAX_INT)
+            texts += 1
+        elif type(member) is list:
+            texts += len(member)
+    return value if data.count(b'"') == 2 * texts else None
 
 
 def dumps(value: object) -> bytes:

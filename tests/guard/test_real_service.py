@@ -17,6 +17,7 @@ from keybearer.errors import (
     KeybearerError,
 )
 from keybearer.guard import Caller, Credentials, Guard, GuardKeyRefused, Limits, Requirements, WrongService
+from keybearer.server.domain.users import UserStatus
 from tests.http.world import OPERATOR, World
 
 HANG = 20.0
@@ -24,7 +25,8 @@ QUICK = Limits(refused_pause=0.2)
 
 
 async def guard_key(world: World, *permissions: str) -> str:
-    text, _ = await world.add_key(world.application, ApiKeyKind.SECRET, permissions=frozenset(permissions))
+    application = await world.add_application("Notes")
+    text, _ = await world.add_key(application, ApiKeyKind.SECRET, permissions=frozenset(permissions))
     return text
 
 
@@ -82,7 +84,7 @@ async def test_a_log_out_arrives(world: World, guard: Guard) -> None:
 
 async def test_a_disabled_user_arrives(world: World, guard: Guard) -> None:
     credentials = await credentials_of(world)
-    await world.storage.users.disable(world.user.id, OPERATOR)
+    await world.storage.users.set_status(world.user.id, UserStatus.DISABLED, OPERATOR)
     await eventually(lambda: outcome(guard, credentials) is AccessTokenRevoked)
 
 
@@ -112,7 +114,9 @@ async def test_time_is_the_services(world: World, guard: Guard) -> None:
 async def test_a_key_with_permissions_is_refused_from_callers(world: World, guard: Guard) -> None:
     credentials = await credentials_of(world)
     internal = Credentials(await guard_key(world, "admin"), credentials.authorization)
-    await eventually(lambda: internal.api_key is not None and guard._knowledge.state.find_key(internal.api_key) is not None)
+    await eventually(
+        lambda: internal.api_key is not None and guard._knowledge.state.find_key(internal.api_key) is not None
+    )
     with pytest.raises(ApiKeyInvalid, match="works at Keybearer only"):
         guard.verify(internal)
 
@@ -145,8 +149,9 @@ async def test_another_issuer_is_told_at_start(world: World) -> None:
 
 
 async def test_introspection_asks_the_service(world: World) -> None:
-    guard = Guard(url(world), await guard_key(world, "guard"), max_staleness=-1, on_stale="introspect", limits=QUICK)
+    guard = Guard(url(world), await guard_key(world, "guard"), on_stale="introspect", limits=QUICK)
     await asyncio.to_thread(guard.start)
+    guard._knowledge.check._max_staleness = -1  # whatever it hears, it is not enough
     try:
         credentials = await credentials_of(world)
         caller = await guard.verify_async(credentials)

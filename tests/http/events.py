@@ -59,8 +59,9 @@ class Events:
     async def end(self) -> list[Event]:
         """What is left until the stream ends."""
         events = []
-        while (event := await self.next()) is not None:
-            events.append(event)
+        async with asyncio.timeout(PATIENCE):
+            while (event := await self.next()) is not None:
+                events.append(event)
         return events
 
     async def _chunk(self) -> bytes:

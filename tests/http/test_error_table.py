@@ -179,6 +179,11 @@ async def _(world: World) -> httpx2.Response:
     return await world.log_in(password=PASSWORD)
 
 
+@case("permission_denied")
+async def _(world: World) -> httpx2.Response:
+    return await world.request("GET", f"{BASE}/feed/snapshot", key=world.secret)
+
+
 @case("not_found")
 async def _(world: World) -> httpx2.Response:
     return await world.request("GET", f"{BASE}/nothing/here")

@@ -26,6 +26,7 @@ from tests.http.test_outage import outage as outage
 from tests.http.world import BASE, OPERATOR, ORIGIN, PASSWORD, World, attributes, code_of, running
 from tests.support.backends import Backend
 from tests.support.outages import Outage
+from tests.support.raw_sql import fetch
 
 SNAPSHOT = f"{BASE}/feed/snapshot"
 FEED = f"{BASE}/feed"
@@ -233,8 +234,9 @@ async def test_a_stream_resumes_without_a_gap(world: World, guard: tuple[str, Ap
     ended = []
     async with streaming(world, guard[0]) as stream:
         last = (await stream.events.heartbeat()).id
+    received: list[Event] = []
     for _ in range(3):
-        received = []
+        received.clear()
         ended += [await end_session(world) for _ in range(3)]
         async with streaming(world, guard[0], last) as stream:
             while len(received) < 3:
@@ -291,12 +293,14 @@ async def test_a_position_that_is_gone_is_reset(world: World, guard: tuple[str, 
         assert event is not None and event.kind == "reset"
 
 
-async def test_a_new_epoch_resets_streams_that_run(world: World, guard: tuple[str, ApiKey]) -> None:
+async def test_a_new_epoch_resets_streams_that_run(world: World, backend: Backend, guard: tuple[str, ApiKey]) -> None:
     async with streaming(world, guard[0]) as stream:
-        await stream.events.heartbeat()
-        world.service.follower.epoch = "the epoch before"
-        await world.service.follower.catch_up()
+        last = (await stream.events.heartbeat()).id
+        await fetch(backend.database_url, "UPDATE feed SET epoch = 'another'")
         assert [event.kind for event in await stream.events.end()] == ["reset"]
+    async with streaming(world, guard[0], last) as stream:
+        assert [event.kind for event in await stream.events.end()] == ["reset"]
+    assert (await snapshot(world, guard[0]))["epoch"] == "another"
 
 
 async def test_a_guard_may_come_from_a_process_that_is_ahead(world: World, backend: Backend) -> None:
@@ -323,6 +327,7 @@ def test_recent_entries_are_bounded() -> None:
     for position in (190, 191, 192):
         batch = recent.find_after(position)
         assert batch is not None and batch.position == 193
+        assert [at for at, _ in batch.entries] == list(range(position + 1, 194))
     assert recent.find_after(199) is None
 
 

@@ -208,10 +208,12 @@ async def running(
             assert not serving.done(), "the service did not start"
             await asyncio.sleep(0.005)
         assert app.service is not None
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}", timeout=HANG) as client:
-            world = World(app.service, storage, backend.clock, hasher, client, address, registry)
-            if populated:
-                await world.populate()
-            yield world
-        server.should_exit = True
-        await serving
+        try:
+            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}", timeout=HANG) as client:
+                world = World(app.service, storage, backend.clock, hasher, client, address, registry)
+                if populated:
+                    await world.populate()
+                yield world
+        finally:
+            server.should_exit = True
+            await serving

@@ -1,5 +1,6 @@
 import json
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -147,3 +148,33 @@ def test_no_other_exception(data: bytes) -> None:
     except StrictJsonError:
         return
     assert json.loads(data) == value
+
+
+FLAT = [
+    b'{"a":1,"b":"x","c":["p","q"]}',
+    b'{ "a" : 1, "b":2 }',
+    b'{"a":"b","c":"d"}',
+    b'{"a":"b","a":"c"}',
+    b'{"":""}',
+    b'{"a":[["x"]],"b":{"c":1}}',
+]
+EDITS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 3), st.sampled_from('{}[]":,a1 .-e\\\n\x00\x7f')), max_size=3
+)
+
+
+@unhurried
+@given(st.sampled_from(FLAT), EDITS)
+def test_the_short_way_says_what_the_long_one_says(text: bytes, edits: list[tuple[int, int, str]]) -> None:
+    """Nested once more, a document is read the long way."""
+    for at, removed, inserted in edits:
+        text = text[:at] + inserted.encode() + text[at + removed :]
+    nested = _loads_or_none(b"[" + text + b"]")
+    assert _loads_or_none(text) == (nested[0] if nested and len(nested) == 1 else None)
+
+
+def _loads_or_none(text: bytes) -> Any:
+    try:
+        return loads(text)
+    except StrictJsonError:
+        return None

@@ -9,9 +9,11 @@ Pure: keys and the present moment are arguments. Instants are seconds since the 
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import msgspec
 
 from keybearer.credentials.alphabet import is_in_alphabet
 from keybearer.errors import (
@@ -33,13 +35,16 @@ _MAX_TEXT = 1024
 _MAX_INSTANT = 253_402_300_799  # the end of the year 9999: the last instant that a datetime holds
 _MAX_VER = 2**63 - 1
 _MAX_DEPTH = 8
+_TEXT_CLAIMS = ("sub", "client_id", "sid", "jti", "iss")
 _NO_SCOPE: frozenset[str] = frozenset()
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 section 3.3
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """What a verified token says. `claims` is all of it, as it was signed."""
+class AccessToken(msgspec.Struct, frozen=True, gc=False):
+    """What a verified token says. `claims` is all of it, as it was signed.
+
+    A struct rather than a dataclass: one is made for every token that is verified.
+    """
 
     user_id: str
     application_id: str
@@ -53,7 +58,21 @@ class AccessToken:
     """The user's authorization version when the token was issued."""
     scope: frozenset[str]
     roles: tuple[str, ...]
-    claims: Mapping[str, object] = field(hash=False, repr=False)
+    claims: Mapping[str, object]
+
+    def __hash__(self) -> int:
+        return hash((self.issuer, self.token_id, self.session_id, self.user_id, self.expires_at))
+
+    def __repr__(self) -> str:
+        values = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "claims")
+        return f"AccessToken({', '.join(values)})"
+
+
+def _refuse_change(_: AccessToken, name: str, __: object) -> NoReturn:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+AccessToken.__setattr__ = _refuse_change  # type: ignore[method-assign, assignment]  # the error of frozen dataclasses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +129,13 @@ class AccessTokenVerifier:
             _, payload = verify(token, self.keys, frozenset(self.algorithms), typ=TYP)
         except JoseError:
             raise AccessTokenInvalid from None
-        return _parse_claims(payload)
+        try:
+            claims = loads(payload, max_depth=_MAX_DEPTH)
+        except StrictJsonError as error:
+            raise AccessTokenInvalid(f"The claims of the access token are not strict JSON: {error}.") from None
+        if not isinstance(claims, dict):
+            raise AccessTokenInvalid("The claims of the access token are not a JSON object.")
+        return claims
 
     def _check_time(self, token: AccessToken, not_before: object, now: float) -> None:
         """RFC 7519 sections 4.1.4 and 4.1.5: a token is expired *on* its `exp`, and good from its `nbf` on."""
@@ -158,24 +183,15 @@ def issue_access_token(
     return sign(dumps(claims), key, TYP)
 
 
-def _parse_claims(payload: bytes) -> dict[str, object]:
-    try:
-        claims = loads(payload, max_depth=_MAX_DEPTH)
-    except StrictJsonError as error:
-        raise AccessTokenInvalid(f"The claims of the access token are not strict JSON: {error}.") from None
-    if not isinstance(claims, dict):
-        raise AccessTokenInvalid("The claims of the access token are not a JSON object.")
-    return claims
-
-
 def read_claims(claims: dict[str, object]) -> AccessToken:
     """The claims with the types that RFC 9068 section 2.2 gives them; AccessTokenInvalid for any other."""
+    subject, application, session, token, issuer = _read_texts_of(claims)
     return AccessToken(
-        _read_text(claims, "sub"),
-        _read_text(claims, "client_id"),
-        _read_text(claims, "sid"),
-        _read_text(claims, "jti"),
-        _read_text(claims, "iss"),
+        subject,
+        application,
+        session,
+        token,
+        issuer,
         _read_audience(claims.get("aud")),
         int(_read_number("iat", claims.get("iat"))),
         int(_read_number("exp", claims.get("exp"))),
@@ -186,11 +202,12 @@ def read_claims(claims: dict[str, object]) -> AccessToken:
     )
 
 
-def _read_text(claims: dict[str, object], name: str) -> str:
-    value = claims.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT:
-        _refuse(name, f"is not a text of 1 to {_MAX_TEXT} characters")
-    return value
+def _read_texts_of(claims: dict[str, object]) -> list[str]:
+    texts: list[Any] = list(map(claims.get, _TEXT_CLAIMS))
+    for name, text in zip(_TEXT_CLAIMS, texts, strict=True):
+        if not isinstance(text, str) or not 0 < len(text) <= _MAX_TEXT:
+            _refuse(name, f"is not a text of 1 to {_MAX_TEXT} characters")
+    return texts
 
 
 def _read_texts(name: str, value: object) -> tuple[str, ...]:

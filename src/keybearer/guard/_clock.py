@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 log = logging.getLogger("keybearer.guard")
@@ -25,9 +26,8 @@ STEP: Final = 10_000 * NANOSECONDS
 _STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def steady_clock() -> int:
-    """Nanoseconds, from a clock that never steps and runs through a suspend."""
-    return time.clock_gettime_ns(_STEADY_CLOCK)
+steady_clock: Final[Callable[[], int]] = partial(time.clock_gettime_ns, _STEADY_CLOCK)
+"""Nanoseconds, from a clock that never steps and runs through a suspend. A function of ours would double its cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ expiry, its application, its revocation. Any thread may ask while one thread cha
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Self
+
+import msgspec
 
 from keybearer.credentials.access_token import AccessToken, AccessTokenVerifier
 from keybearer.credentials.api_key import parse_api_key
@@ -131,25 +133,35 @@ class CredentialState:
         self.origins = frozenset().union(*(application.origins for application in self.applications.values()))
 
 
-class RememberedToken:
+class RememberedToken(msgspec.Struct, gc=False):
     """A token that was fully verified, with what each further use of it is checked by, ready made."""
 
-    __slots__ = ("application_id", "caller", "expires_at", "mark", "session", "token", "user", "ver")
+    token: AccessToken
+    caller: Caller
+    application_id: str
+    expires_at: int
+    """Milliseconds since the epoch."""
+    session: Key
+    user: Key
+    ver: int
+    mark: object = None
+    """That of the revocations when it was not revoked."""
 
-    def __init__(self, token: AccessToken) -> None:
-        self.mark: object = None
-        self.token = token
-        self.caller = Caller.of(token)
-        self.application_id = token.application_id
-        self.expires_at = token.expires_at * 1000
-        self.session: Key = key_of(token.session_id)
-        self.user: Key = key_of(token.user_id)
-        self.ver = token.ver
+    @classmethod
+    def of(cls, token: AccessToken) -> Self:
+        return cls(
+            token,
+            Caller.of(token),
+            token.application_id,
+            token.expires_at * 1000,
+            key_of(token.session_id),
+            key_of(token.user_id),
+            token.ver,
+        )
 
     def is_revoked(self, revocations: Revocations) -> bool:
-        """Whether it is; `mark` says when it was not."""
-        mark = revocations.mark  # before the tables: a change that comes meanwhile has another
-        if self.session in revocations.sessions or self.ver < revocations.users.get(self.user, 0):
+        mark = revocations.mark  # before the tables: an entry that comes meanwhile makes another
+        if revocations.is_revoked(self.session, self.user, self.ver):
             return True
         self.mark = mark
         return False
@@ -172,15 +184,12 @@ class TokenMemory:
     def find(self, authorization: str | None, now: int) -> RememberedToken:
         """The token of a header whose value is not in `young`. Raises what `AccessTokenVerifier.verify` raises,
         AccessTokenMissing and StorageUnavailable."""
-        text = read_bearer(authorization)
-        value = _BEARER + text
-        if value == authorization:
-            value = authorization  # the same text, whose hash is known by now
+        value, text = _read_header(authorization)
         remembered = self.young.get(value) or self._old.get(value)
         if remembered is None:
             if self._verifier is None:
                 raise StorageUnavailable("The service has no keys yet.", retry_after=1)
-            remembered = RememberedToken(self._verifier.verify(text, now=now / 1000))
+            remembered = RememberedToken.of(self._verifier.verify(text, now=now / 1000))
         if len(self.young) >= self._capacity:
             self._old, self.young = self.young, {}
         self.young[value] = remembered
@@ -287,3 +296,13 @@ def read_bearer(authorization: str | None) -> str:
     if not text or scheme.lower() != "bearer":
         raise AccessTokenMissing
     return text
+
+
+def _read_header(authorization: str | None) -> tuple[str, str]:
+    """The header as it is mostly written, and the token in it. Raises AccessTokenMissing."""
+    if authorization is not None and authorization.startswith(_BEARER) and authorization[-1] != " ":
+        text = authorization[len(_BEARER) :]
+        if text[0] != " ":
+            return authorization, text
+    text = read_bearer(authorization)
+    return _BEARER + text, text

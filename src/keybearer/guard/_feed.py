@@ -169,7 +169,7 @@ class Follower:
                         sent = None
                 if self._steady() > end:
                     return
-        raise Unreachable("the stream has ended")
+            raise Unreachable("the stream has ended")
 
     def _take(self, place: _Place, event: Event, sent: int | None) -> None:
         """`sent`: when the stream was asked for; None once its first heartbeat has measured the service's time."""
@@ -210,7 +210,8 @@ class Follower:
         self._advance(place, _position_of(place, event) if event.id else heartbeat.position)
         clock, state = self._knowledge.clock, self._knowledge.state
         if sent is not None:
-            self._observe(sent, self._steady(), heartbeat.now)
+            if self._observe(sent, self._steady(), heartbeat.now):
+                raise _Resynchronize("the service's clock was set back")
             self._failures = 0
         elif heartbeat.now > clock.now() + AHEAD:
             raise Unreachable("the service's time has to be measured again")
@@ -220,12 +221,13 @@ class Follower:
         self._dissolve_retired()
         self._on_learned()
 
-    def _observe(self, sent: int, received: int, service_now: int) -> None:
-        """Measure the service's time. The state grows no younger when that is set back."""
+    def _observe(self, sent: int, received: int, service_now: int) -> bool:
+        """Measure the service's time. True when it was set back: then revocations may have been dropped too early, so
+        nothing is fresh before the next snapshot."""
         back = self._knowledge.clock.observe(sent, received, service_now)
-        state = self._knowledge.state
-        if back and state.as_of is not None:
-            state.as_of -= back
+        if back:
+            self._knowledge.state.as_of = None
+        return back > 0
 
     def _dissolve_retired(self) -> None:
         while self._retired and self._steady() - self._retired[0][0] > RETIREMENT:

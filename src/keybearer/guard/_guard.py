@@ -8,7 +8,14 @@ from weakref import finalize
 
 from keybearer.credentials.access_token import DEFAULT_ALGORITHMS
 from keybearer.credentials.api_key import ApiKeyKind, parse_api_key
-from keybearer.errors import AccessTokenInvalid, AccessTokenMissing, ApiKeyMissing, KeybearerError, StorageUnavailable
+from keybearer.errors import (
+    AccessTokenInvalid,
+    AccessTokenMissing,
+    ApiKeyInvalid,
+    ApiKeyMissing,
+    KeybearerError,
+    StorageUnavailable,
+)
 from keybearer.guard._address import parse_address
 from keybearer.guard._clock import ServiceClock, steady_clock
 from keybearer.guard._core import read_bearer, require_no_permissions
@@ -48,6 +55,8 @@ class Guard:
     ) -> None:
         address = parse_address(base_url, allow_http=allow_http)
         _require_secret(api_key)
+        if max_staleness < 0:
+            raise ValueError("max_staleness is a number of seconds, not negative")
         if isinstance(algorithms, str) or not algorithms or not ALGORITHMS.issuperset(algorithms):
             raise ValueError(f"algorithms is a collection of {', '.join(sorted(ALGORITHMS))}")
         knowledge = Knowledge(
@@ -176,19 +185,31 @@ class Guard:
         return self._verify(credentials, requirements, now)  # the feed has come back in this moment
 
     def _introspect(self, credentials: Credentials, requirements: Requirements) -> Caller | None:
-        """By the service's word; its answer about a key with permissions is for keys of its own."""
+        """By the service's word about its own tokens. It accepts keys with permissions and says nothing of them, so a
+        key must be known here."""
         self._introspected.add()
-        known = self._knowledge.state.find_key(credentials.api_key or "")
-        if known is not None:
-            require_no_permissions(known[0])
+        self._require_known_key(credentials.api_key)
         try:
-            caller = Caller.of(self._source.introspect(credentials))
+            token = self._source.introspect(credentials)
         except AccessTokenMissing:
             if credentials.authorization is None and requirements.optional:
                 return None
             raise
+        self._knowledge.require_own(token)
+        caller = Caller.of(token)
         requirements.check(caller)
         return caller
+
+    def _require_known_key(self, api_key: str | None) -> None:
+        if not api_key:
+            raise ApiKeyMissing
+        known = self._knowledge.state.find_key(api_key)
+        if known is not None:
+            require_no_permissions(known[0])
+        elif parse_api_key(api_key) is None:
+            raise ApiKeyInvalid
+        else:
+            raise StorageUnavailable("The guard has not learned of this Api-Key yet.", retry_after=5)
 
     def _may_ask(self, requirements: Requirements) -> bool:
         policy = requirements.on_stale or self._on_stale

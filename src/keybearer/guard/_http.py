@@ -77,10 +77,12 @@ class Line:
             connection.request("GET", path, headers={**self._headers, **headers})
             with connection.getresponse() as response:
                 yield Answer(response)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except Exception as error:
             if self._closed:
                 raise Closed from None
-            raise Unreachable(_describe(error)) from None
+            if isinstance(error, OSError | http.client.HTTPException | ValueError):
+                raise Unreachable(_describe(error)) from None
+            raise
         finally:
             self._hold(None)
             connection.close()

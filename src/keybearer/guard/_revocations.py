@@ -1,6 +1,6 @@
 """What was revoked, in tables made for a million entries: ids as integers, ends shared, no object per entry besides.
 
-One session takes an integer of 128 bits (48 bytes), its slot in the dict (about 42, index included) and its place in a
+One session takes an integer of 128 bits (48 bytes), its slot in a dict (about 42, index included) and its place in a
 bucket (16). Any thread may look things up while one thread changes the tables: a look-up is one operation of a dict.
 """
 
@@ -18,6 +18,7 @@ EXPIRE_AT_ONCE = 10_000
 
 _DIGITS = 32
 _KEY_BYTES = 16
+_PARTS = 64
 _RESOLUTION = 1000
 
 
@@ -62,38 +63,72 @@ class _Bucket:
         return key
 
 
+class _Table:
+    """A dict in parts: each grows on its own, in a millisecond, where the whole would stop every thread for thirty."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: tuple[dict[Key, int], ...] = tuple({} for _ in range(_PARTS))
+
+    def part(self, key: Key) -> dict[Key, int]:
+        """The dict in which this key stands, if it does."""
+        return self._parts[hash(key) % _PARTS]
+
+    def keys(self) -> Iterator[Key]:
+        """All that are there from beginning to end; one that is added or goes meanwhile may be among them or not."""
+        for part in self._parts:
+            yield from list(part)
+
+    def dissolve(self) -> None:
+        for part in self._parts:
+            while part:
+                part.popitem()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+
 class Revocations:
-    """`sessions` has the key of every session that has ended, with the end of its entry; `users` the lowest `ver` that
-    is accepted of a user. Ends are rounded up to whole seconds, so that thousands of entries share one."""
+    """Sessions that have ended, with the end of their entry, and users with the lowest `ver` that is accepted of them.
+
+    Ends are rounded up to whole seconds, so that thousands of entries share one.
+    """
 
     def __init__(self) -> None:
         self.mark = object()
-        """Another one after every change: who has looked and finds the same one need not look again."""
-        self.sessions: dict[Key, int] = {}
-        self.users: dict[Key, int] = {}
-        self._user_ends: dict[Key, int] = {}
+        """Another one after every entry: who has looked and finds the same one need not look again."""
+        self._sessions = _Table()
+        self._users = _Table()
+        self._user_ends = _Table()
         self._buckets: dict[int, _Bucket] = {}
         self._ends: list[int] = []
+
+    def is_revoked(self, session: Key, user: Key, ver: int) -> bool:
+        """Whether tokens of this session, or of this user with this `ver`, are refused."""
+        return session in self._sessions.part(session) or ver < self._users.part(user).get(user, 0)
 
     def add_session(self, id: str, expires_at: int) -> None:
         """A repeated or earlier entry changes nothing."""
         key = key_of(id)
+        sessions = self._sessions.part(key)
         bucket = self._bucket(expires_at)
-        if self.sessions.get(key, -1) < bucket.end:
-            self.sessions[key] = bucket.end
+        if sessions.get(key, -1) < bucket.end:
+            sessions[key] = bucket.end
             bucket.add(key)
             self.mark = object()
 
     def add_user(self, id: str, ver: int, expires_at: int) -> None:
         """A repeated entry or one with a lower `ver` changes nothing."""
         key = key_of(id)
-        if ver < self.users.get(key, 0):
+        users, ends = self._users.part(key), self._user_ends.part(key)
+        if ver < users.get(key, 0):
             return
         bucket = self._bucket(expires_at)
-        if self._user_ends.get(key, -1) < bucket.end:
-            self._user_ends[key] = bucket.end
+        if ends.get(key, -1) < bucket.end:
+            ends[key] = bucket.end
             bucket.add(key)
-        self.users[key] = ver
+        users[key] = ver
         self.mark = object()
 
     def expire(self, now: int) -> bool:
@@ -110,23 +145,25 @@ class Revocations:
 
     def list_sessions(self) -> Iterator[RevokedSession]:
         """What there is now, made one by one; what has gone when its turn comes is left out."""
-        for key in list(self.sessions):
-            end = self.sessions.get(key)
+        for key in self._sessions.keys():  # noqa: SIM118 - not a mapping
+            end = self._sessions.part(key).get(key)
             if end is not None:
                 yield RevokedSession(id_of(key), end)
 
     def list_users(self) -> Iterator[RevokedUser]:
         """As `list_sessions`."""
-        for key in list(self.users):
-            ver, end = self.users.get(key), self._user_ends.get(key)
+        for key in self._users.keys():  # noqa: SIM118 - as above
+            ver, end = self._users.part(key).get(key), self._user_ends.part(key).get(key)
             if ver is not None and end is not None:
                 yield RevokedUser(id_of(key), ver, end)
 
     def dissolve(self) -> None:
         """Empty tables that nobody asks any more, piece by piece: in one go a million would stop every thread."""
-        for table in (self.sessions, self.users, self._user_ends):
-            while table:
-                table.popitem()
+        for table in (self._sessions, self._users, self._user_ends):
+            table.dissolve()
+
+    def __len__(self) -> int:
+        return len(self._sessions) + len(self._users)
 
     def _bucket(self, instant: int) -> _Bucket:
         end = -(-instant // _RESOLUTION) * _RESOLUTION
@@ -137,8 +174,9 @@ class Revocations:
         return bucket
 
     def _drop(self, key: Key, now: int) -> None:
-        if self.sessions.get(key, now + 1) <= now:
-            del self.sessions[key]
-        if self._user_ends.get(key, now + 1) <= now:
-            del self._user_ends[key]
-            del self.users[key]
+        sessions, ends = self._sessions.part(key), self._user_ends.part(key)
+        if sessions.get(key, now + 1) <= now:
+            del sessions[key]
+        if ends.get(key, now + 1) <= now:
+            del ends[key]
+            del self._users.part(key)[key]

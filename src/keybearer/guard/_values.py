@@ -51,6 +51,10 @@ class Credentials(msgspec.Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         return "Credentials(…)"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """A struct shows its members there too."""
+        return []
+
 
 _RAW_NAMES: Final = tuple(name.encode("ascii") for name in (API_KEY, AUTHORIZATION, ORIGIN))
 _ENVIRON_NAMES: Final = tuple("HTTP_" + name.upper().replace("-", "_") for name in (API_KEY, AUTHORIZATION, ORIGIN))

@@ -29,7 +29,7 @@ def verify(token: str, key_set: KeySet, algorithms: frozenset[str], *, typ: str 
     pinned to. `typ` is what the header must say (RFC 8725 section 3.11); None compares nothing, and is for tokens that
     have no type of their own.
     """
-    header_segment, payload_segment, signature_segment = _split(token)
+    header_segment, payload_segment, signature_segment, signing_input = _split(token)
     known = key_set.find_header(header_segment)
     header = known or parse_header(header_segment)
     if header.algorithm not in algorithms:
@@ -39,19 +39,21 @@ def verify(token: str, key_set: KeySet, algorithms: frozenset[str], *, typ: str 
     payload, signature = decode_base64url(payload_segment), decode_base64url(signature_segment)
     if payload is None or signature is None:
         raise InvalidJws("a segment is not canonical base64url")
-    _verify_signature(header, key_set, signature, f"{header_segment}.{payload_segment}".encode("ascii"))
+    _verify_signature(header, key_set, signature, signing_input.encode("ascii"))
     if known is None:
         key_set.remember_header(header_segment, header)
     return header, payload
 
 
-def _split(token: str) -> tuple[str, str, str]:
+def _split(token: str) -> tuple[str, str, str, str]:
+    """Header, payload and signature, and what was signed."""
     if len(token) > MAX_LENGTH:
         raise InvalidJws("the token is too long")
-    segments = token.split(".", 3)
-    if len(segments) != 3:
+    signed, _, signature = token.rpartition(".")
+    header, dot, payload = signed.partition(".")
+    if not dot or "." in payload:
         raise InvalidJws("a compact token has three segments")
-    return segments[0], segments[1], segments[2]
+    return header, payload, signature, signed
 
 
 def _verify_signature(header: Header, key_set: KeySet, signature: bytes, signing_input: bytes) -> None:

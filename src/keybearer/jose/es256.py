@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    Prehashed,
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from keybearer.base64url import encode_base64url
@@ -17,6 +22,7 @@ from keybearer.jose.members import read_octets
 _COORDINATE = 32
 _SIGNATURE = 2 * _COORDINATE
 _ECDSA = ec.ECDSA(SHA256())
+_ECDSA_OF_DIGEST = ec.ECDSA(Prehashed(SHA256()))  # hashlib's is quicker to set up than the library's own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +53,7 @@ class Es256PublicKey:
             raise InvalidJws("the signature has the wrong length")
         r, s = int.from_bytes(signature[:_COORDINATE]), int.from_bytes(signature[_COORDINATE:])
         try:
-            self._key.verify(encode_dss_signature(r, s), data, _ECDSA)
+            self._key.verify(encode_dss_signature(r, s), sha256(data).digest(), _ECDSA_OF_DIGEST)
         except InvalidSignature:
             raise InvalidJws("the signature does not hold") from None
 

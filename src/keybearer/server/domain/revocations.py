@@ -55,6 +55,12 @@ class FeedBatch:
     def of(cls, tail: FeedTail) -> "FeedBatch":
         return cls(tail.epoch, tail.position, tuple(zip(tail.positions, tail.entries, strict=True)))
 
+    def after(self, position: int) -> "FeedBatch":
+        """What is left of it for a reader who has come to `position`."""
+        if not self.entries or self.entries[0][0] > position:
+            return self
+        return FeedBatch(self.epoch, self.position, tuple(entry for entry in self.entries if entry[0] > position))
+
 
 @dataclass(frozen=True, slots=True)
 class FeedPulse:

@@ -34,8 +34,8 @@ class RecentEntries:
             self.start = oldest.position
 
     def find_after(self, position: int) -> FeedBatch | None:
-        """The batch with the entry after `position`; None when it is not kept (any more) or has not come yet."""
+        """The next entries after `position`; None when they are not kept (any more) or have not come yet."""
         if position < self.start:
             return None
         index = bisect_right(self._batches, position, key=lambda batch: batch.position)
-        return self._batches[index] if index < len(self._batches) else None
+        return self._batches[index].after(position) if index < len(self._batches) else None

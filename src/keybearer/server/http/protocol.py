@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with a bound on what a stranger can send before a request is one, and answers in one write."""
+"""uvicorn's HTTP protocol with a bound on what a stranger can send before a request is one; answers go in one write."""
 
 import asyncio
 import http

@@ -140,7 +140,7 @@ class Handlers:
 
 def make_routes(base: str, handlers: Handlers) -> Sequence[Route]:
     """The table, with `base` (`/v1/api`) before the paths of the API."""
-    tokens, sessions, users, public = handlers.tokens, handlers.sessions, handlers.users, handlers.public
+    tokens, sessions, users = handlers.tokens, handlers.sessions, handlers.users
     feed, verify = handlers.feed, handlers.verify
     token = base + "/oauth/token"
     both = Needs.KEY_AND_TOKEN
@@ -172,6 +172,14 @@ def make_routes(base: str, handlers: Handlers) -> Sequence[Route]:
               Needs.GUARD_KEY, (errors.Overloaded,), str, headers=("Last-Event-ID",), media_type=CONTENT_TYPE),
         Route("GET", base + "/verify", "verify", "Forward authentication, for proxies", verify.get_verify, Needs.CALLER,
               (), None, texts=(METHOD_HEADER,), forwarded=verify),
+        *_make_public_routes(handlers.public),
+    )
+    # fmt: on
+
+
+def _make_public_routes(public: Public) -> Sequence[Route]:
+    # fmt: off
+    return (
         Route("GET", "/.well-known/jwks.json", "getJwks", "The public keys", public.get_jwks, Needs.NOTHING, (),
               dict[str, Any]),
         Route("GET", "/health/live", "getLive", "Whether the process runs", public.get_live, Needs.NOTHING, (), Health),
