@@ -305,3 +305,10 @@ async def test_keybearer_is_not_there(nginx: str, service: str) -> None:
             answer = await client.get("/", headers={"Origin": ORIGIN, "X-Keybearer-User": "somebody"})
     assert error_of(answer) == (503, "storage_unavailable")
     assert readable_by_a_browser(answer)
+
+
+def test_the_page_shows_the_configuration_that_runs() -> None:
+    page = (START.parents[2] / "docs" / "integrations" / "nginx.md").read_text()
+    shown = page.partition("```nginx\n")[2].partition("```")[0].splitlines()
+    configured = {line.strip() for line in (START.parent / "nginx.conf").read_text().splitlines()}
+    assert {line.strip() for line in shown if line.strip() and "…" not in line} <= configured

@@ -39,6 +39,8 @@ class EventReader:
 
     def read(self, chunk: bytes) -> Iterator[Event]:
         """The events that end in this piece."""
+        if not chunk:
+            return
         for line in self._lines(chunk):
             if line:
                 self._take_field(line)
