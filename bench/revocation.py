@@ -28,6 +28,9 @@ REPLICAS = 2
 PAUSE = 0.0005
 """Seconds between two questions about one token."""
 
+PATIENCE = 30.0
+"""Seconds in which everyone must have refused."""
+
 Delays = dict[str, list[float]]
 """Seconds from the answered revocation to the first refusal, by who refused; 0 for who refused before the answer."""
 
@@ -64,6 +67,7 @@ class Observer:
     def stop(self) -> None:
         self.orders.close()
         self.process.wait(30)
+        self.words.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ def _revoke(platform: Platform, pool: ThreadPoolExecutor, token: str, at: int) -
 
 def _first_refusal(replica: RunningService, headers: dict[str, str]) -> float:
     with httpx2.Client(headers=headers) as client:
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             if client.get(f"{replica.url}/v1/api/oauth/token/info").status_code == 401:
                 return time.monotonic()

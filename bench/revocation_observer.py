@@ -3,7 +3,7 @@
 import sys
 import time
 
-from bench.revocation import PAUSE
+from bench.revocation import PATIENCE, PAUSE
 from keybearer.errors import AccessTokenRevoked
 from keybearer.guard import Credentials, Guard
 
@@ -20,12 +20,14 @@ def main() -> None:
 
 
 def _first_refusal(guard: Guard, credentials: Credentials) -> float:
-    while True:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         try:
             guard.verify(credentials)
         except AccessTokenRevoked:
             return time.monotonic()
         time.sleep(PAUSE)
+    raise RuntimeError("the guard has never refused the revoked token")
 
 
 if __name__ == "__main__":

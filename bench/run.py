@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import login_times
+from bench import guard, login_times, revocation
 from bench.load import Load, run_wrk
 from bench.service import PASSWORD, SERVER_CORE, Bench, RunningService, generated_world, postgres_bench, sqlite_bench
 from keybearer.server.domain.audit import SERVICE
@@ -30,6 +30,7 @@ TOKENS = 1000
 REFRESHES = 24_000
 USERS = 1000
 REFUSALS = 60
+REVOCATIONS = 1000
 
 _RAW_HASHES = """
 import time
@@ -99,7 +100,12 @@ def main() -> int:
             _measure_queue(figures, sqlite, key[sqlite.name])
             for bench, floor in ((sqlite, 4000), (postgres, 2000)):
                 _measure_refresh(figures, bench, key[bench.name], floor)
-    table = f"{_table(figures)}\n\n{login_times.table(refusals)}"
+            guard.measure(figures)
+    with postgres_bench() as postgres:
+        delays = revocation.measure(postgres, REVOCATIONS)
+    slowest = max(revocation.percentile(found, 0.99) for found in delays.values())
+    figures.add("revocation to refusal, p99 of the slowest", slowest * 1000, unit="ms", bound=100, at_least=False)
+    table = "\n\n".join((_table(figures), revocation.table(delays), login_times.table(refusals)))
     print(table)
     if arguments.record:
         RECORD.write_text(json.dumps({name: figure.value for name, figure in figures.all.items()}, indent=2) + "\n")

@@ -5,6 +5,7 @@ bucket (16). Any thread may look things up while one thread changes the tables: 
 """
 
 import heapq
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -15,6 +16,10 @@ Key = int | str
 
 EXPIRE_AT_ONCE = 10_000
 """Entries that one call of `expire` looks at, so that it never stops a process for long."""
+
+TURN = 0.0002
+"""Seconds of sleep after a millisecond or two of work, so that other threads get their turn at once. The interpreter
+alone would let them wait for five milliseconds each time that they have let go."""
 
 _DIGITS = 32
 _KEY_BYTES = 16
@@ -84,6 +89,7 @@ class _Table:
         for part in self._parts:
             while part:
                 part.popitem()
+            time.sleep(TURN)
 
     def __len__(self) -> int:
         return sum(map(len, self._parts))
@@ -158,7 +164,8 @@ class Revocations:
                 yield RevokedUser(id_of(key), ver, end)
 
     def dissolve(self) -> None:
-        """Empty tables that nobody asks any more, piece by piece: in one go a million would stop every thread."""
+        """Empty tables that nobody asks any more, bit by bit: in one go a million would stop every thread. Not for an
+        event loop to call."""
         for table in (self._sessions, self._users, self._user_ends):
             table.dissolve()
 

@@ -3,6 +3,7 @@
 import codecs
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -16,7 +17,7 @@ from keybearer.guard._documents import (
     require_text,
     to_state,
 )
-from keybearer.guard._revocations import Revocations
+from keybearer.guard._revocations import TURN, Revocations
 from keybearer.guard.state import ApiKeyState, ApplicationState
 from keybearer.wire.feed import FeedApplication, FeedKey
 
@@ -217,6 +218,7 @@ class _Text:
 
     def _more(self) -> bool:
         """Whether more has arrived."""
+        time.sleep(TURN)
         chunk = next(self._chunks, None)
         self._left -= len(chunk or b"")
         if self._left < 0:
