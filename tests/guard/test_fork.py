@@ -13,7 +13,7 @@ import os, sys, threading, time
 from keybearer.errors import AccessTokenRevoked
 from keybearer.guard import Credentials, Guard
 
-url, guard_key, key, token = sys.argv[1:]
+url, guard_key, key, token, other = sys.argv[1:]
 guard = Guard(url, guard_key)
 credentials = Credentials(key, f"Bearer {token}")
 guard.start()
@@ -37,7 +37,7 @@ child = os.fork()
 if child == 0:
     assert threads() == ["MainThread"], threads()
     assert guard.staleness < 20
-    assert guard.verify(credentials)
+    assert guard.verify(Credentials(key, f"Bearer {other}"))
     assert len(threads()) == 3, threads()
     print("child follows", flush=True)
     wait_for_revocation("child")
@@ -61,7 +61,7 @@ def server() -> Iterator[FeedServer]:
 
 
 def test_parent_and_child_follow_on_their_own(server: FeedServer) -> None:
-    arguments = (server.url, GUARD_KEY, KEY, server.token(1))
+    arguments = (server.url, GUARD_KEY, KEY, server.token(1), server.token(2))
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT, *arguments],
         stdout=subprocess.PIPE,
