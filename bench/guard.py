@@ -26,6 +26,7 @@ from keybearer.guard import Credentials
 from keybearer.guard._clock import steady_clock
 from keybearer.guard._core import CredentialState
 from keybearer.guard._snapshot import read_snapshot
+from keybearer.guard.asgi import GuardedApp
 from keybearer.guard.state import RevokedSession
 from keybearer.testing import FakeIssuer
 
@@ -111,6 +112,44 @@ def _first_sight() -> float:
             callers.guard.verify(credentials)
         ratios.append((between - began) / (time.perf_counter() - between))
     return statistics.median(ratios)
+
+
+def _wrapper() -> float:
+    """Microseconds that the ASGI wrapper adds to a request of an application that does next to nothing."""
+    callers = _Callers(0)
+    wrapped = GuardedApp(_plain, callers.guard)
+    key = callers.key.encode()
+    scopes = [
+        {"type": "http", "path": "/", "headers": [(b"api-key", key), (b"authorization", b"Bearer " + token.encode())]}
+        for token in callers.tokens
+    ]
+    return asyncio.run(_added(wrapped, scopes))
+
+
+async def _added(wrapped: GuardedApp, scopes: list[dict[str, Any]]) -> float:
+    added = []
+    for _ in range(20):
+        began = time.perf_counter()
+        for scope in scopes:
+            await _plain(scope, _nothing, _swallow)
+        between = time.perf_counter()
+        for scope in scopes:
+            await wrapped(scope, _nothing, _swallow)
+        added.append((time.perf_counter() - between) - (between - began))
+    return statistics.median(added) / len(scopes) * 1e6
+
+
+async def _plain(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 - an ASGI application
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.request", "body": b""}
+
+
+async def _swallow(message: Any) -> None:
+    pass
 
 
 def _bare(token: str) -> tuple[bytes, bytes]:
@@ -215,6 +254,7 @@ _MEASUREMENTS: Final[dict[str, tuple[Callable[[], float], str, float, bool]]] = 
     "guard, remembered token": (lambda: _remembered(0), "/s", 400_000, True),
     "guard, remembered token, 1,000,000 revocations": (lambda: _remembered(ENTRIES), "/s", 400_000, True),
     "guard, first sight, to bare signatures": (_first_sight, "x", 0.8, True),
+    "guard, added by the ASGI wrapper": (_wrapper, "us", 10, False),
     "guard, memory of 1,000,000 revocations": (_memory, "MB", 150, False),
     "guard, snapshot of 1,000,000 revocations": (_load, "s", 5, False),
     "guard, longest block of the event loop": (_longest_block, "ms", 20, False),

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from keybearer.credentials.api_key import RANDOM_BYTES, ApiKeyKind, make_api_key
 from keybearer.errors import (
     AccessTokenCorrupted,
     AccessTokenExpired,
+    AccessTokenInvalid,
     AccessTokenMissing,
     AccessTokenRevoked,
     ApiKeyInvalid,
@@ -24,7 +26,8 @@ from keybearer.errors import (
     StorageUnavailable,
 )
 from keybearer.guard import Caller, Credentials, Guard, Requirements
-from tests.guard.feed_server import KEY, LIMITS, FeedServer, eventually, started
+from keybearer.guard._revocations import Revocations
+from tests.guard.feed_server import KEY, LIMITS, FeedServer, eventually, session_id, started
 
 INFO = "/v1/api/oauth/token/info"
 
@@ -168,6 +171,23 @@ class TestClocks:
             time.sleep(0.05)
             assert guard.staleness > before
 
+    def test_a_service_that_was_set_back_is_asked_for_everything_again(self, server: FeedServer) -> None:
+        """By the later clock the revocation was over and was dropped; by the earlier one the token still holds."""
+        server.sessions.append({"kind": "session", "id": session_id(1), "expiresAt": server.now() + 600_000})
+        with started(server.guard()) as guard:
+            credentials = server.credentials(1)
+            eventually(lambda: outcome(guard, credentials) is AccessTokenRevoked)
+            server.skew = 2000
+            eventually(lambda: guard._knowledge.clock.now() > server.now() - 5000 and len(_revocations(guard)) == 0)
+            server.skew = 0
+            server.cut()
+            eventually(lambda: outcome(guard, server.credentials(2)) is None)
+            assert outcome(guard, credentials) is AccessTokenRevoked
+
+
+def _revocations(guard: Guard) -> Revocations:
+    return guard._knowledge.state.revocations
+
 
 class TestIntrospection:
     @pytest.fixture
@@ -216,6 +236,18 @@ class TestIntrospection:
         assert headers["api-key"] == KEY and headers["origin"] == "https://app.example"
         assert headers["authorization"] == credentials.authorization
         assert outcome(guard, credentials, roles=frozenset({"admin"})) is PermissionDenied
+
+    @pytest.mark.parametrize("claim", ["iss", "aud"])
+    def test_tokens_of_others_are_refused_whatever_it_says(self, server: FeedServer, guard: Guard, claim: str) -> None:
+        self.answer(server, **{claim: "https://staging.example.com"})
+        assert outcome(guard, server.credentials()) is AccessTokenInvalid
+
+    def test_a_key_that_the_guard_does_not_know_is_not_asked_about(self, server: FeedServer, guard: Guard) -> None:
+        """It may have permissions, which the service's answer does not tell."""
+        self.answer(server)
+        unknown = make_api_key(ApiKeyKind.SECRET, b"u" * RANDOM_BYTES)
+        assert outcome(guard, Credentials(unknown, server.credentials().authorization)) is StorageUnavailable
+        assert server.count(INFO) == 0
 
     @pytest.mark.parametrize("kind", [AccessTokenRevoked, AccessTokenExpired, ApiKeyRevoked])
     def test_refusals_pass_on(self, server: FeedServer, guard: Guard, kind: type[KeybearerError]) -> None:

@@ -33,14 +33,13 @@ class _Resynchronize(Exception):
 
 @dataclass(slots=True)
 class _Place:
-    """How far the log was read. `pending` are entries about applications and keys whose position is yet to come: the
-    service numbers batches, and the last event of a batch names it."""
+    """How far the log was read, the position of the snapshot, and that of the latest entry about each application and
+    key since."""
 
     epoch: str
     snapshot: int
     position: int
     latest: dict[str, int] = field(default_factory=dict)
-    pending: list[ApplicationState | ApiKeyState] = field(default_factory=list)
 
     def is_news(self, name: str, position: int) -> bool:
         """Whether an entry about `name` is not older than what is known: state, unlike a revocation, can go back."""
@@ -90,8 +89,6 @@ class Follower:
         self._line.abandon()
         self._line = line
         self._closing = threading.Event()
-        if self._place is not None:
-            self._place.pending.clear()
 
     def _follow(self, closing: threading.Event) -> float:
         """Until something fails. Answers how many seconds to wait before the next try."""
@@ -154,7 +151,6 @@ class Follower:
     def _follow_stream(self, place: _Place) -> None:
         """For `stream_lifetime`."""
         headers = {"Accept": CONTENT_TYPE, "Last-Event-ID": make_event_id(place.epoch, place.position)}
-        place.pending.clear()
         sent: int | None = self._steady()
         end = self._steady() + int(self._limits.stream_lifetime * 1e9)
         reader = EventReader()
@@ -183,31 +179,21 @@ class Follower:
             self.counts.unknown_kinds += 1
 
     def _take_entry(self, place: _Place, event: Event) -> None:
+        position = _position_of(place, event)
         entry = read_entry(event.data)
-        match entry:
-            case None:
-                self.counts.unknown_kinds += 1
-            case ApplicationState() | ApiKeyState():
-                place.pending.append(entry)
-            case _:
+        if entry is None:
+            self.counts.unknown_kinds += 1
+        else:
+            self.counts.entries += 1
+            if not isinstance(entry, ApplicationState | ApiKeyState) or place.is_news(entry.id, position):
                 self._knowledge.state.apply(entry)
-        self.counts.entries += entry is not None
-        if event.id:
-            self._advance(place, _position_of(place, event))
+        place.position = max(place.position, position)
         if isinstance(entry, KeySetChanged):
             self._on_learned()
 
-    def _advance(self, place: _Place, position: int) -> None:
-        """Note how far the log was read, and take the entries that waited to know."""
-        for entry in place.pending:
-            if place.is_news(entry.id, position):
-                self._knowledge.state.apply(entry)
-        place.pending.clear()
-        place.position = max(place.position, position)
-
     def _take_heartbeat(self, place: _Place, event: Event, sent: int | None) -> None:
         heartbeat = read_heartbeat(event.data)
-        self._advance(place, _position_of(place, event) if event.id else heartbeat.position)
+        place.position = max(place.position, _position_of(place, event))
         clock, state = self._knowledge.clock, self._knowledge.state
         if sent is not None:
             if self._observe(sent, self._steady(), heartbeat.now):

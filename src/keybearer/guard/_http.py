@@ -1,6 +1,7 @@
 """Requests to the service with the standard library: a timeout on everything, no redirect, an end from outside."""
 
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -93,12 +94,14 @@ class Line:
             self._closed = True
             if self._socket is not None:
                 with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    # Not SSLSocket's own, which forgets that the connection is encrypted while a thread may still send.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """In the child of a fork: give up the parent's connection without ending it."""
-        if self._socket is not None:
-            self._socket.close()
+        """In the child of a fork: give up the parent's connection without ending it. A response that reads from the
+        socket would keep the descriptor open."""
+        if self._socket is not None and self._socket.fileno() >= 0:
+            os.close(self._socket.detach())
 
     def _connection(self) -> http.client.HTTPConnection:
         address = self.address

@@ -92,12 +92,12 @@ def guarded(
 def _extension() -> KeybearerGuard:
     extension = current_app.extensions.get(_NAME)
     if not isinstance(extension, KeybearerGuard):
-        raise RuntimeError("This application has no guard: make it a KeybearerGuard(app, guard).")  # noqa: TRY004
+        raise RuntimeError("This application has no guard: make it a KeybearerGuard(app, guard).")  # noqa: TRY004 - no argument is of a wrong type
     return extension
 
 
 def _answer(error: Exception) -> Response:
     """The answer to a KeybearerError, for which it is registered."""
-    assert isinstance(error, KeybearerError)  # noqa: S101
+    assert isinstance(error, KeybearerError)  # noqa: S101 - what it is registered for
     refusal = make_refusal(error, request.headers.get("X-Request-Id"))
     return Response(refusal.body, refusal.status, refusal.headers)

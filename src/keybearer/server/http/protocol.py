@@ -125,12 +125,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def shutdown(self) -> None:
-        """A stream has no end of its own: it ends when the service does, and its reader begins again elsewhere."""
+        """A stream has no end of its own: the service ends it, and its reader begins again elsewhere."""
         self.app_state[DRAIN]()
         super().shutdown()
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and cycle.response_started and not cycle.response_complete:
-            self.transport.close()
 
     def _watch_for_idleness(self) -> None:
         """Bytes that begin no request (an empty line, the rest of a body that nobody read) have cancelled uvicorn's
