@@ -69,6 +69,7 @@ class OneWrite:
         content = b"" if cycle.scope["method"] == "HEAD" or start["status"] in _NO_BODY else body
         cycle.transport.write(b"".join((_STATUS_LINES[start["status"]], head, b"\r\n", content)))
         cycle.response_started = cycle.response_complete = True
+        del cycle.send  # it holds the cycle that holds it: together they would wait for the garbage collector
         cycle.message_event.set()
         if not keep_alive:
             cycle.transport.close()
