@@ -246,6 +246,7 @@ The service runs as installed, one worker pinned to one core; `wrk` (one thread)
 runs with `synchronous = FULL`, PostgreSQL with `fsync` and `synchronous_commit` on. Sessions are made by a generator;
 each refresh is of another session; token info takes {TOKENS} tokens in turn. Each figure is the median of {ROUNDS}
 rounds, with all figures interleaved. Logins are compared with raw hashes on the same core, measured before and after.
+The guard is measured in processes of its own; revocations once, with two replicas on PostgreSQL and three guards.
 
 {platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.release()}, {processor},
 {os.cpu_count()} cores.
