@@ -4,6 +4,8 @@ PYTHON ?= python3
 TEST_WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.set-up
+JS_STAMP := node_modules/.set-up
+NPM_ALL := npm run --silent --workspaces --if-present
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -13,18 +15,40 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 .PHONY: setup
-setup: $(STAMP) ## Make .venv with everything that development needs
+setup: $(STAMP) $(JS_STAMP) ## Make .venv and node_modules with everything that development needs
 
 $(STAMP): requirements/dev.txt pyproject.toml tools/setup.sh
 	@PYTHON="$(PYTHON)" tools/setup.sh
+
+$(JS_STAMP): package-lock.json tools/setup_js.sh
+	@tools/setup_js.sh
+
+.PHONY: require-js
+require-js: setup
+	@test -e $(JS_STAMP) || { echo "make: this needs Node; what setup says above tells which" >&2; exit 1; }
+
+.PHONY: require-chromium
+require-chromium:
+	@tools/setup_chromium.sh
 
 .PHONY: demo
 demo: setup ## Run the service on this machine and a tour of its API (DEMO_ONCE=1: end after the tour)
 	@$(BIN)/keybearer demo
 
 .PHONY: test
-test: setup ## Run all tests (ARGS="-k name": some of them)
+test: $(if $(ARGS),test-python,test-all) ## Run all tests (ARGS="-k name": some of the Python tests)
+
+.PHONY: test-all
+test-all: setup
+	@$(BIN)/python tools/run_tests.py
+
+.PHONY: test-python
+test-python: setup
 	@$(BIN)/pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: test-js
+test-js: require-js require-chromium ## Run the JavaScript tests (ARGS="-t name": some of them)
+	@npm run --silent test --workspace keybearer -- $(ARGS)
 
 .PHONY: bench
 bench: setup ## Run the benchmarks
@@ -35,7 +59,7 @@ bench-record: setup ## Run the benchmarks and record the figures in docs/benchma
 	@$(BIN)/python -m bench.run --record
 
 .PHONY: check
-check: check-format check-lint check-types check-imports check-rules check-requirements check-generated ## Everything but the tests
+check: check-format check-lint check-types check-imports check-rules check-requirements check-generated check-js ## Everything but the tests
 	@echo "check: passed"
 
 .PHONY: check-format
@@ -75,10 +99,16 @@ check-generated: setup
 	@$(BIN)/python tools/generate_errors.py --check
 	@$(BIN)/python tools/generate_configuration.py --check
 
+.PHONY: check-js
+check-js: require-js
+	@echo "check: JavaScript"
+	@$(NPM_ALL) check
+
 .PHONY: format
 format: setup ## Format the code and sort its imports
 	@$(BIN)/ruff check --quiet --select I --fix .
 	@$(BIN)/ruff format --quiet .
+	@test ! -e $(JS_STAMP) || $(NPM_ALL) format
 
 .PHONY: generate
 generate: setup ## Write the generated files anew
@@ -97,5 +127,5 @@ dist: setup ## Build the wheel and the source distribution into dist/
 
 .PHONY: clean
 clean: ## Remove everything that can be made again
-	rm -rf .venv dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv node_modules dist packages/*/dist packages/*/LICENSE .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Write docs/errors.md from the catalogue of error codes and the table of their statuses."""
+"""Write docs/errors.md and the TypeScript catalogue from the catalogue of error codes and the table of their statuses."""
 
 from itertools import groupby
 
@@ -54,5 +54,24 @@ def text() -> str:
     return "".join(parts).rstrip("\n") + "\n"
 
 
+TYPESCRIPT_HEAD = """\
+/** `keybearer/codes`: every code of the service's error documents, with its status. Written by tools/generate_errors.py. */
+
+export const STATUS_OF_CODE = {
+"""
+
+TYPESCRIPT_TAIL = """\
+} as const;
+
+export type ErrorCode = keyof typeof STATUS_OF_CODE;
+"""
+
+
+def typescript() -> str:
+    rows = (f"  {code}: {STATUS[code]},\n" for code in sorted(CATALOGUE, key=lambda code: STATUS[code]))
+    return TYPESCRIPT_HEAD + "".join(rows) + TYPESCRIPT_TAIL
+
+
 if __name__ == "__main__":
     write_or_check("docs/errors.md", text(), generator="tools/generate_errors.py")
+    write_or_check("packages/keybearer-js/src/codes.ts", typescript(), generator="tools/generate_errors.py")

@@ -1,0 +1,202 @@
+/** `keybearer/axios`: interceptors that put both credentials on, refresh on 401 and retry exactly once (R7). */
+
+import axios, {
+  AxiosError,
+  CanceledError,
+  getAdapter,
+  type AxiosAdapter,
+  type AxiosInstance,
+  type AxiosResponse,
+  type InternalAxiosRequestConfig,
+} from "axios";
+import { createClient, extend, type Keybearer, type KeybearerOptions } from "./client.js";
+import type { Exchange, Outgoing } from "./exchange.js";
+import { fields, parseJson } from "./record.js";
+import { codeOf } from "./service.js";
+
+export type { Keybearer, KeybearerOptions, OwnSession, Profile, TokenInfo } from "./client.js";
+export * from "./public.js";
+
+declare module "axios" {
+  interface AxiosRequestConfig {
+    /** Sends the Api-Key, and no bearer token. */
+    skipAuth?: boolean;
+    /** Hands a 401 to the caller as it is. */
+    skipRefresh?: boolean;
+    /** Set once the request has been retried (R8). */
+    _retry?: boolean;
+  }
+}
+
+export interface AxiosKeybearer extends Keybearer {
+  /** Puts the interceptor on an instance of axios; the result takes it off again. Attaching twice is attaching once. */
+  attach(instance: AxiosInstance): () => void;
+}
+
+export function createKeybearer(options: KeybearerOptions): AxiosKeybearer {
+  const { keybearer, exchange } = createClient(options);
+  const attached = new Map<AxiosInstance, () => void>();
+
+  const attach = (instance: AxiosInstance): (() => void) => {
+    const known = attached.get(instance);
+    if (known) return known;
+    const { request } = instance.interceptors;
+    const id = request.use((config) => intercept(exchange, config), undefined, { synchronous: true });
+    const detach = (): void => {
+      request.eject(id);
+      attached.delete(instance);
+    };
+    attached.set(instance, detach);
+    return detach;
+  };
+
+  const dispose = (): void => {
+    for (const detach of attached.values()) detach();
+    keybearer.dispose();
+  };
+  return extend(keybearer, { attach, dispose });
+}
+
+/**
+ * The request leaves through an adapter of ours around its own. There it has its final form: every interceptor of the
+ * user's and every transform has run, once; the same bytes can go out again; and the credentials are on a copy that no
+ * error or log of the caller's ever shows.
+ */
+function intercept(exchange: Exchange, config: InternalAxiosRequestConfig): InternalAxiosRequestConfig {
+  const { adapter } = config;
+  config.adapter = (final) => {
+    if (adapter === undefined) delete final.adapter;
+    else final.adapter = adapter;
+    return carry(exchange, final);
+  };
+  return config;
+}
+
+/** A response, and the error that axios makes of it where `validateStatus` says so. */
+interface Reply {
+  readonly response: AxiosResponse;
+  readonly error?: Error;
+}
+
+async function carry(exchange: Exchange, config: InternalAxiosRequestConfig): Promise<AxiosResponse> {
+  const choice = config.adapter ?? axios.defaults.adapter;
+  // Newer versions of axios choose by the config too; the types of none say so.
+  const adapter = (getAdapter as (choice: unknown, config: unknown) => AxiosAdapter)(choice, config);
+  const { response, error } = await exchange(outgoing(config, adapter));
+  if (error !== undefined) throw error;
+  return response;
+}
+
+function outgoing(config: InternalAxiosRequestConfig, adapter: AxiosAdapter): Outgoing<Reply> {
+  const url = urlOf(config);
+  const started = performance.now();
+  const timeLeft = (): number => Math.max(config.timeout ? config.timeout - (performance.now() - started) : 0, 0);
+  return {
+    url,
+    hasAuthorization: config.headers.hasAuthorization() || Boolean(config.auth),
+    skipAuth: config.skipAuth === true,
+    skipRefresh: config.skipRefresh === true,
+    retried: config._retry === true,
+    replayable: isReplayable(config.data),
+    wait: (work) => waitFor(work, config, timeLeft()),
+    async send(credentials) {
+      const timeout = config.timeout ? { timeout: Math.max(Math.ceil(timeLeft()), 1) } : {};
+      const sent = { ...config, ...timeout, ...pinned(config, url), headers: config.headers.concat(credentials) };
+      try {
+        return { response: restored(await adapter(sent), config) };
+      } catch (error) {
+        const { response } = conceal(error, config);
+        if (!response) throw error;
+        return { response: restored(response, config), error: error as Error };
+      }
+    },
+    statusOf: ({ response }) => response.status,
+    codeOf: async ({ response }) => codeOf(await documentOf(response.data)),
+    markRetried: () => void (config._retry = true),
+  };
+}
+
+// Without defaults of its own, so that it joins exactly what it is given, by the rules of this version of axios.
+const joiner = axios.create();
+joiner.defaults = {} as typeof joiner.defaults;
+
+function urlOf({ baseURL, url, allowAbsoluteUrls }: InternalAxiosRequestConfig & { allowAbsoluteUrls?: boolean }): URL {
+  const text = joiner.getUri({ baseURL, url, allowAbsoluteUrls } as InternalAxiosRequestConfig);
+  return new URL(text, typeof location === "undefined" ? "http://localhost" : location.href);
+}
+
+/**
+ * On Node: neither credential follows a redirect to another origin. (A browser follows redirects by itself, and asks
+ * the other origin first whether it takes an Api-Key.)
+ */
+function pinned(config: InternalAxiosRequestConfig, { origin }: URL): object {
+  const own = config.beforeRedirect;
+  const beforeRedirect: typeof own = (options, ...details) => {
+    if (new URL(String(options.href)).origin !== origin) {
+      const others = Object.entries(options.headers as object).filter(
+        ([name]) => !/^(api-key|authorization)$/i.test(name),
+      );
+      options.headers = Object.fromEntries(others);
+    }
+    own?.(options, ...details);
+  };
+  // The fetch adapter of Node cannot be told what to do on a redirect but to refuse it.
+  if (config.adapter !== "fetch" || typeof document !== "undefined") return { beforeRedirect };
+  return { beforeRedirect, fetchOptions: { ...fields(fields(config).fetchOptions), redirect: "error" } };
+}
+
+/** The caller's own config on the response: that of the adapter has the credentials in it. */
+function restored(response: AxiosResponse, config: InternalAxiosRequestConfig): AxiosResponse {
+  response.config = config;
+  return response;
+}
+
+/** The same for an error; the request, which has the credentials in its text, is no longer enumerated with it. */
+function conceal(error: unknown, config: InternalAxiosRequestConfig): { response?: AxiosResponse } {
+  if (!axios.isAxiosError(error)) return {};
+  error.config = config;
+  for (const holder of [error, error.response]) {
+    if (holder)
+      Object.defineProperty(holder, "request", {
+        value: holder.request,
+        enumerable: false,
+        writable: true,
+        configurable: true,
+      });
+  }
+  return error.response ? { response: error.response } : {};
+}
+
+/** Settles as `work` does, unless the request is cancelled or its time is over; `work` itself goes on. */
+function waitFor<T>(work: Promise<T>, config: InternalAxiosRequestConfig, timeLeft: number): Promise<T> {
+  const { signal, cancelToken, timeout } = config;
+  return new Promise<T>((resolve, reject) => {
+    const cancel = (): void => reject(new CanceledError(undefined, undefined, config));
+    const giveUp = (): void => {
+      const message = config.timeoutErrorMessage ?? `timeout of ${timeout}ms exceeded`;
+      reject(new AxiosError(message, AxiosError.ECONNABORTED, config));
+    };
+    const timer = timeout ? setTimeout(giveUp, timeLeft) : undefined;
+    const stop = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener?.("abort", cancel);
+    };
+    if (signal?.aborted) cancel();
+    signal?.addEventListener?.("abort", cancel);
+    void cancelToken?.promise.then(cancel);
+    work.then(resolve, reject).finally(stop);
+  });
+}
+
+/** Whether the transformed body can be sent twice: streams, the `form-data` package's among them, cannot. */
+function isReplayable(data: unknown): boolean {
+  if (typeof data !== "object" || data === null) return true;
+  return !("pipe" in data) && !("getReader" in data) && (!(Symbol.asyncIterator in data) || "arrayBuffer" in data);
+}
+
+/** The JSON document of a body that axios has not transformed yet. */
+async function documentOf(data: unknown): Promise<unknown> {
+  if (typeof Blob !== "undefined" && data instanceof Blob) return parseJson(await data.text());
+  if (data instanceof ArrayBuffer || ArrayBuffer.isView(data)) return parseJson(new TextDecoder().decode(data));
+  return typeof data === "string" ? parseJson(data) : data;
+}

@@ -1,0 +1,186 @@
+/** The core of one page or program: who is signed in, where the tokens are, and the single refresh. */
+
+import { ConfigurationError, ServiceUnavailableError } from "./errors.js";
+import { createEvents, type EventName, type Events, type Listener } from "./events.js";
+import { checkedOrigin } from "./origins.js";
+import { isToken, type User } from "./record.js";
+import { createRefresher, type Refresher } from "./refresh.js";
+import { createService, refusalOf, sessionOf, type Answer, type Call, type Fetch, type Service } from "./service.js";
+import { createStates, type SessionState } from "./state.js";
+import { chooseStorage } from "./storage.js";
+import { createVault, type TokenStorage, type Vault } from "./vault.js";
+
+type Handlers = { readonly [Name in EventName as `on${Capitalize<Name>}`]?: Listener<Name> };
+
+/** What the core takes. Each `onX` is a listener of the event x from the start. */
+export interface CoreOptions extends Handlers {
+  /** The service, with its base path: `https://auth.example.com/v1/api`. */
+  readonly baseURL: string;
+  /** The Api-Key. Default: `process.env.REACT_APP_AUTH_API_KEY` as the build put it in. */
+  readonly apiKey?: string | undefined;
+  /** Origins that may be plain HTTP (loopback always may). */
+  readonly insecureOrigins?: readonly string[];
+  /** Where the tokens are kept. Default: "local" (localStorage) in a page, "memory" elsewhere. */
+  readonly storage?: "local" | "session" | "memory" | TokenStorage;
+  /** The name of the record there. Applications that share an origin need one each. Default: `keybearer`. */
+  readonly storageKey?: string;
+  /** Milliseconds for a refresh, its repeat included (10,000), and for other calls of the service. */
+  readonly timeout?: number;
+  /** Milliseconds to wait for another tab's refresh: more than `timeout` (15,000). */
+  readonly lockWait?: number;
+  /** Sends what goes to the service. Default: the `fetch` that is global at creation. */
+  readonly fetch?: Fetch;
+}
+
+/**
+ * What became of the session at the service: ended by this call, over before it, or not known, because the service
+ * was out of reach (it then ends by its own limits).
+ */
+export type LogoutOutcome = "revoked" | "alreadyEnded" | "unreachable";
+
+export interface Core {
+  readonly session: SessionState;
+  /** Settled once the storage has been read; at once where it is synchronous. */
+  readonly ready: Promise<void>;
+  /** Rejects with ServiceError (`invalid_credentials`, `too_many_attempts`, …), ApiKeyError or ServiceUnavailableError. */
+  readonly login: (username: string, password: string) => Promise<User>;
+  /** Signs out here and in the other tabs at once, then ends the session (of all devices: every session) at the service. */
+  readonly logout: (options?: { allDevices?: boolean }) => Promise<LogoutOutcome>;
+  /** Gets new tokens now. Requests do this by themselves. */
+  readonly refresh: () => Promise<User>;
+  /** Subscribes; the result unsubscribes. */
+  readonly on: Events["on"];
+  /** Calls `listener` whenever `session` may have changed; the result unsubscribes. */
+  readonly subscribe: (listener: () => void) => () => void;
+  /** Lets go of every listener and timer. Tokens stay where they are kept. */
+  readonly dispose: () => void;
+  readonly toJSON: () => object;
+}
+
+/** What the transports build on. */
+export interface Parts {
+  readonly core: Core;
+  readonly apiKey: string;
+  readonly baseURL: URL;
+  readonly timeout: number;
+  readonly events: Events;
+  readonly vault: Vault;
+  readonly service: Service;
+  readonly refresher: Refresher;
+  /** A call of the service; rejects with ServiceUnavailableError without an answer. */
+  readonly ask: (call: Call) => Promise<Answer>;
+}
+
+export function createParts(options: CoreOptions): Parts {
+  const { storageKey = "keybearer", timeout = 10_000, lockWait = 15_000 } = options;
+  const apiKey = checkedKey(options.apiKey ?? keyOfTheBuild());
+  const baseURL = checkedOrigin(options.baseURL.replace(/\/+$/, ""), options.insecureOrigins);
+
+  const events = createEvents();
+  subscribeHandlers(events, options);
+  const { storage, isShared } = chooseStorage(options.storage, events);
+  const vault = createVault(storage, storageKey, events);
+  const service = createService(baseURL.href, apiKey, options.fetch ?? globalThis.fetch.bind(globalThis));
+  const lockName = isShared ? `keybearer:${storageKey}` : undefined;
+  const refresher = createRefresher(vault, service, events, { lockName, timeout, lockWait });
+  const ask = (call: Call): Promise<Answer> =>
+    service.call(call).catch(() => {
+      throw new ServiceUnavailableError();
+    });
+  const parts = { apiKey, baseURL, timeout, events, vault, service, refresher, ask };
+  return { ...parts, core: createCore(parts, storageKey) };
+}
+
+function createCore(parts: Omit<Parts, "core">, storageKey: string): Core {
+  const { baseURL, events, refresher, vault } = parts;
+  const stateOf = createStates();
+  let isLoaded = false;
+  const onLoaded = (): void => {
+    isLoaded = true;
+    events.flush();
+  };
+  const loading = vault.load();
+  if (!loading) onLoaded();
+
+  return {
+    get session() {
+      return stateOf(vault.entry, isLoaded);
+    },
+    ready: Promise.resolve(loading).then(onLoaded),
+    login: (username, password) => logIn(parts, username, password),
+    logout: (how) => logOut(parts, how?.allDevices === true),
+    refresh: async () => (await refresher.refresh()).user,
+    on: events.on,
+    subscribe: events.onAny,
+    dispose: followStorage(vault, events, storageKey),
+    toJSON: () => ({ baseURL: baseURL.href, ...stateOf(vault.entry, isLoaded) }),
+  };
+}
+
+type Calls = Pick<Parts, "ask" | "events" | "timeout" | "vault">;
+
+async function logIn({ ask, events, timeout, vault }: Calls, username: string, password: string): Promise<User> {
+  const answer = await ask({ method: "POST", path: "oauth/token", body: { username, password }, timeout });
+  if (answer.status >= 400) throw refusalOf(answer);
+  const session = sessionOf(answer, 0);
+  if (!session) throw new ServiceUnavailableError();
+  await vault.begin(session);
+  events.flush();
+  return session.user;
+}
+
+async function logOut({ ask, events, timeout, vault }: Calls, allDevices: boolean): Promise<LogoutOutcome> {
+  await vault.load();
+  const { session } = vault.entry;
+  await vault.end("signed_out");
+  events.flush();
+  if (!session) return "alreadyEnded";
+  const { status } = await ask({
+    method: "POST",
+    path: `oauth/token/revoke${allDevices ? "?allDevices=true" : ""}`,
+    headers: { Authorization: `Bearer ${session.accessToken}` },
+    body: { refresh_token: session.refreshToken },
+    timeout,
+    keepalive: true,
+  }).catch(() => ({ status: 0 }));
+  return status === 200 ? "revoked" : status === 401 ? "alreadyEnded" : "unreachable";
+}
+
+/** Hears of the other tabs until the result is called. */
+function followStorage(vault: Vault, events: Events, storageKey: string): () => void {
+  if (typeof window === "undefined") return () => undefined;
+  const onStorage = async ({ key }: StorageEvent): Promise<void> => {
+    // No key: everything was cleared.
+    if (key !== storageKey && key !== null) return;
+    await vault.load();
+    events.flush();
+  };
+  const listener = (event: StorageEvent): void => void onStorage(event);
+  window.addEventListener("storage", listener);
+  return () => {
+    window.removeEventListener("storage", listener);
+  };
+}
+
+function subscribeHandlers(events: Events, options: object): void {
+  for (const [name, handler] of Object.entries(options) as [string, unknown][]) {
+    if (typeof handler !== "function" || !/^on[A-Z]/.test(name)) continue;
+    const event = name.charAt(2).toLowerCase() + name.slice(3);
+    events.on(event as EventName, handler as Listener<EventName>);
+  }
+}
+
+function checkedKey(apiKey: string | undefined): string {
+  if (!apiKey) throw new ConfigurationError("No Api-Key. Set REACT_APP_AUTH_API_KEY for the build, or pass apiKey.");
+  if (!isToken(apiKey)) throw new ConfigurationError("The Api-Key holds characters that no key has. Copy it anew.");
+  return apiKey;
+}
+
+// Bundlers replace the expression below literally; where nothing did, there may be no `process`.
+function keyOfTheBuild(): string | undefined {
+  try {
+    return process.env.REACT_APP_AUTH_API_KEY;
+  } catch {
+    return undefined;
+  }
+}

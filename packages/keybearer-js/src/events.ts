@@ -1,0 +1,74 @@
+/** Events: `emit` notes them, `flush` tells the listeners. So nothing of the user's runs under the lock across tabs. */
+
+import type { Ending, User } from "./record.js";
+
+export interface KeybearerEvents {
+  /** Somebody logged in, here or in another tab. */
+  signedIn: { readonly user: User };
+  /** There are new tokens, from a refresh here or in another tab. */
+  refreshed: { readonly user: User };
+  /** Somebody logged out, here or in another tab. */
+  signedOut: { readonly reason: Exclude<Ending, "expired"> };
+  /** The service refused the refresh. `code` is the service's, when this tab met the refusal. */
+  sessionExpired: { readonly code?: string };
+  /** The refresh could not be tried, or got no answer; the session is kept. `retryAfter` is seconds. */
+  refreshUnavailable: { readonly retryAfter: number };
+  /** A request met a 401 and is sent again. `path` is the URL's without its query. */
+  retried: { readonly origin: string; readonly path: string };
+  /** What was stored was malformed and is removed, or is of a newer version of this package and is left. */
+  storageCorrupted: { readonly newer: boolean };
+  /** The storage throws; tokens are kept in memory meanwhile. Once. */
+  storageUnavailable: Record<string, never>;
+}
+
+export type EventName = keyof KeybearerEvents;
+export type Listener<Name extends EventName> = (event: KeybearerEvents[Name]) => void;
+
+export interface Events {
+  readonly on: <Name extends EventName>(name: Name, listener: Listener<Name>) => () => void;
+  /** Calls `listener` after every event. */
+  readonly onAny: (listener: () => void) => () => void;
+  emit<Name extends EventName>(name: Name, event: KeybearerEvents[Name]): void;
+  /** Tells the listeners what was emitted since, in order. Never called under the lock. */
+  flush(): void;
+}
+
+export function createEvents(): Events {
+  type Any = (event: never) => void;
+  const listeners = new Map<EventName | "*", Set<Any>>();
+  const waiting: (() => void)[] = [];
+
+  const add = (name: EventName | "*", listener: Any): (() => void) => {
+    const set = listeners.get(name) ?? new Set();
+    // Its own function for each subscription: the same listener may be subscribed twice.
+    const own: Any = (event) => listener(event);
+    listeners.set(name, set.add(own));
+    return () => void set.delete(own);
+  };
+
+  return {
+    on: add,
+    onAny: (listener) => add("*", listener),
+    emit(name, event) {
+      waiting.push(() => {
+        for (const listener of [...(listeners.get(name) ?? []), ...(listeners.get("*") ?? [])]) {
+          shielded(() => listener(event as never));
+        }
+      });
+    },
+    flush() {
+      for (let tell; (tell = waiting.shift());) tell();
+    },
+  };
+}
+
+/** A listener that throws harms nobody; its error is reported as an uncaught one is. */
+function shielded(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    setTimeout(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,71 @@
+/** What a page does by itself: it refreshes before the access token ends, while somebody looks at it. */
+
+import type { Events } from "./events.js";
+import { margin } from "./exchange.js";
+import { RefreshUnavailableError } from "./errors.js";
+import type { Refresher } from "./refresh.js";
+import type { Vault } from "./vault.js";
+
+// setTimeout takes no more: beyond it a timer fires at once.
+const LONGEST_TIMER = 2 ** 31 - 1;
+const SHORTEST_TIMER = 1_000;
+
+/** Watches the page until the result is called. */
+export function watchPage(vault: Vault, refresher: Refresher, events: Events): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let refusedToken: string | undefined;
+
+  const schedule = (pause = SHORTEST_TIMER): void => {
+    clearTimeout(timer);
+    const { session } = vault.entry;
+    if (!session || session.refreshToken === refusedToken || !isLookedAt()) return;
+    const before = margin(session);
+    const left = session.expiresAt - before - Date.now() - session.clockOffset;
+    // A clock that was set back must not put the refresh off beyond the token's own end.
+    const due = Math.min(left, session.lifetime - before) - (Math.random() * before) / 6;
+    timer = setTimeout(refresh, Math.min(Math.max(due, pause), LONGEST_TIMER));
+  };
+
+  const refresh = (): void => {
+    const token = vault.entry.session?.refreshToken;
+    refresher.refresh(true).then(
+      () => {
+        schedule();
+      },
+      (error: unknown) => {
+        const isUnavailable = error instanceof RefreshUnavailableError;
+        // Refused: the access token keeps its time, and whoever meets the 401 at its end hears of it.
+        if (!isUnavailable) refusedToken = token;
+        schedule(isUnavailable ? error.retryAfter * 1000 : undefined);
+      },
+    );
+  };
+
+  const look = async (): Promise<void> => {
+    await vault.load();
+    events.flush();
+    schedule();
+  };
+  const onLook = (): void => void look();
+  const onChange = (): void => {
+    schedule();
+  };
+
+  const listening: [EventTarget, string][] = [
+    [window, "online"],
+    [window, "pageshow"],
+    [document, "visibilitychange"],
+  ];
+  for (const [target, name] of listening) target.addEventListener(name, onLook);
+  const unsubscribe = events.onAny(onChange);
+  schedule();
+  return () => {
+    for (const [target, name] of listening) target.removeEventListener(name, onLook);
+    unsubscribe();
+    clearTimeout(timer);
+  };
+}
+
+function isLookedAt(): boolean {
+  return document.visibilityState === "visible" && navigator.onLine;
+}

@@ -1,0 +1,19 @@
+/** What every entry exports beside its `createKeybearer`. */
+
+export type { Core, CoreOptions, LogoutOutcome } from "./core.js";
+export {
+  ApiKeyError,
+  ConfigurationError,
+  isKeybearerError,
+  KeybearerError,
+  NonReplayableBodyError,
+  RefreshUnavailableError,
+  ServiceError,
+  ServiceUnavailableError,
+  SessionExpiredError,
+} from "./errors.js";
+export type { EventName, KeybearerEvents, Listener } from "./events.js";
+export { returnAddress } from "./login-page.js";
+export type { User } from "./record.js";
+export type { SessionState } from "./state.js";
+export type { TokenStorage } from "./vault.js";

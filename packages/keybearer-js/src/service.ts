@@ -1,0 +1,137 @@
+/** Calls of the authentication service, on a private transport: no interceptor of anybody's sees them. */
+
+import { ApiKeyError, ServiceError, ServiceUnavailableError, type KeybearerError } from "./errors.js";
+import { fields, isToken, parseJson, parseUser, type Fields, type Session } from "./record.js";
+
+export type Fetch = typeof globalThis.fetch;
+
+export interface Answer {
+  readonly status: number;
+  /** The JSON document; undefined when the body is none. */
+  readonly document: unknown;
+  readonly requestId?: string;
+  /** Seconds. */
+  readonly retryAfter?: number;
+  /** Milliseconds that the service's clock is ahead of this device's; undefined when the answer has no date. */
+  readonly clockOffset?: number;
+}
+
+export interface Call {
+  readonly method: string;
+  /** Below the base URL. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  /** Milliseconds. */
+  readonly timeout: number;
+  /** The call goes on when its page is left. */
+  readonly keepalive?: boolean;
+}
+
+export interface Service {
+  /** Rejects only when there is no answer. A redirect is none: the Api-Key goes to the service and nowhere else. */
+  call(call: Call): Promise<Answer>;
+}
+
+export function createService(baseURL: string, apiKey: string, fetch: Fetch): Service {
+  return {
+    async call({ method, path, headers, body, timeout, keepalive }) {
+      const patience = new AbortController();
+      const timer = setTimeout(() => patience.abort(), timeout);
+      const sent = Date.now();
+      try {
+        const response = await fetch(`${baseURL}/${path}`, {
+          method,
+          headers: {
+            "Api-Key": apiKey,
+            Accept: "application/json",
+            ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+            ...headers,
+          },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          cache: "no-store",
+          credentials: "omit",
+          redirect: "error",
+          signal: patience.signal,
+          ...(keepalive ? { keepalive } : {}),
+        });
+        return read(response, await response.text(), (sent + Date.now()) / 2);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}
+
+function read(response: Response, body: string, at: number): Answer {
+  const { status, headers } = response;
+  const date = Date.parse(headers.get("Date") ?? "");
+  const requestId = headers.get("X-Request-Id");
+  const retryAfter = seconds(headers.get("Retry-After"), Number.isNaN(date) ? at : date);
+  return {
+    status,
+    document: parseJson(body),
+    ...(requestId === null ? {} : { requestId }),
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+    // Date has whole seconds, rounded down.
+    ...(Number.isNaN(date) ? {} : { clockOffset: date + 500 - at }),
+  };
+}
+
+/** Retry-After (RFC 9110, 10.2.3): seconds or a date; at most an hour. */
+function seconds(text: string | null, now: number): number | undefined {
+  if (!text) return undefined;
+  const value = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000;
+  return Number.isNaN(value) ? undefined : Math.min(Math.max(value, 0), 3600);
+}
+
+/** The session of a session document; undefined when the document is anything else, or a token in it is malformed. */
+export function sessionOf({ document, clockOffset }: Answer, knownOffset: number): Session | undefined {
+  const { id, attributes } = fields(fields(document).data);
+  const read = fields(attributes);
+  const { accessToken, refreshToken, expiresIn } = read;
+  const user = parseUser({ ...read, id });
+  if (!user || !isToken(read.sessionId) || !isToken(accessToken) || !isToken(refreshToken)) return undefined;
+  if (typeof expiresIn !== "number" || !(expiresIn > 0)) return undefined;
+  const offset = clockOffset ?? knownOffset;
+  const lifetime = expiresIn * 1000;
+  const expiresAt = Date.now() + offset + lifetime;
+  return { id: read.sessionId, user, accessToken, refreshToken, expiresAt, lifetime, clockOffset: offset };
+}
+
+/** The resource of a document: its attributes, and its id. */
+export function resourceOf(data: unknown): Fields {
+  const { id, attributes } = fields(data);
+  return { ...fields(attributes), id };
+}
+
+/** The first code of an error document; undefined when it is none. */
+export function codeOf(document: unknown): string | undefined {
+  const { code } = firstError(document);
+  return typeof code === "string" && /^[a-z_]{1,64}$/.test(code) ? code : undefined;
+}
+
+function firstError(document: unknown): Fields {
+  const { errors } = fields(document);
+  return fields(Array.isArray(errors) ? errors[0] : undefined);
+}
+
+/** Whether nothing is known of what the service decided: it may be asked again. */
+export function isUnavailable({ status, document }: Answer): boolean {
+  if (status >= 200 && status < 300) return status !== 204 && document === undefined;
+  return status < 400 || status >= 500 || status === 408 || status === 425 || status === 429;
+}
+
+/** The error for an answer that is not a success. */
+export function refusalOf(answer: Answer): KeybearerError {
+  const { status, document, requestId, retryAfter } = answer;
+  const code = codeOf(document);
+  if (isUnavailable(answer) && status !== 429) return new ServiceUnavailableError(retryAfter);
+  const { title } = firstError(document);
+  const Kind = status === 403 && isApiKeyCode(code) ? ApiKeyError : ServiceError;
+  return new Kind(code ?? "unknown", status, typeof title === "string" ? title : undefined, requestId, retryAfter);
+}
+
+export function isApiKeyCode(code: string | undefined): boolean {
+  return code?.startsWith("api_key_") === true;
+}

@@ -1,0 +1,124 @@
+/** The tokens of this tab, and their copy in a storage that other tabs may share. */
+
+import type { Events } from "./events.js";
+import { isNewer, parseEntry, SIGNED_OUT, type Ending, type Entry, type Session } from "./record.js";
+
+/** The part of `Storage` (localStorage) that is used. Each method may return a promise. */
+export interface TokenStorage {
+  getItem(key: string): string | null | Promise<string | null>;
+  setItem(key: string, value: string): void | Promise<void>;
+  removeItem(key: string): void | Promise<void>;
+}
+
+export interface Vault {
+  readonly entry: Entry;
+  /** Takes over what another tab has stored since. At once when the storage is synchronous. */
+  load(): void | Promise<void>;
+  /** A new login. */
+  begin(session: Session): Promise<void>;
+  /** A refresh of the login of the current entry. */
+  renew(session: Session): Promise<void>;
+  /** The login is over: what remains is the news of it, which wins over a late answer in any tab. */
+  end(ending: Ending, code?: string): Promise<void>;
+  /** The Idempotency-Key of the next refresh: the one that is stored by now, or `fresh`. */
+  idempotencyKey(fresh: string): Promise<string>;
+}
+
+export function createVault(storage: TokenStorage | undefined, key: string, events: Events): Vault {
+  let entry = SIGNED_OUT;
+  // As last read from the storage or written to it: the same text again is no news, whatever became of a write since.
+  let seen: string | null = null;
+  let warned = false;
+
+  const warn = (): void => {
+    if (!warned) events.emit("storageUnavailable", {});
+    warned = true;
+  };
+
+  const attempt = <T>(call: (storage: TokenStorage) => T | Promise<T>, then: (value: T) => void | Promise<void>) => {
+    if (!storage) return undefined;
+    try {
+      const value = call(storage);
+      return value instanceof Promise ? value.then(then).catch(warn) : then(value);
+    } catch {
+      return warn();
+    }
+  };
+
+  const set = (next: Entry, code?: string): void => {
+    const previous = entry;
+    entry = next;
+    announce(events, previous, next, code);
+  };
+
+  const save = (): void | Promise<void> => {
+    const text = JSON.stringify(entry);
+    return attempt(
+      (to) => to.setItem(key, text),
+      () => void (seen = text),
+    );
+  };
+
+  const forget = (): void => set({ ...SIGNED_OUT, generation: entry.generation + 1 });
+
+  const take = (text: string | null): void | Promise<void> => {
+    if (text === seen) return;
+    seen = text;
+    if (text === null) return forget();
+    const stored = parseEntry(text);
+    if (stored === undefined || stored === "newer") {
+      forget();
+      events.emit("storageCorrupted", { newer: stored === "newer" });
+      return stored === "newer"
+        ? undefined
+        : attempt(
+            (from) => from.removeItem(key),
+            () => void (seen = null),
+          );
+    }
+    // Another tab's late write of what this tab knows to be over is put right.
+    return isNewer(entry, stored) ? save() : set(stored);
+  };
+
+  const load = () => attempt((from) => from.getItem(key), take);
+
+  const write = async (make: (current: Entry) => Entry, code?: string): Promise<void> => {
+    set(make(entry), code);
+    await save();
+  };
+
+  return {
+    get entry() {
+      return entry;
+    },
+    load,
+    async begin(session) {
+      await load();
+      await write(({ generation }) => ({ version: 1, generation: generation + 1, revision: 0, session }));
+    },
+    renew: (session) => write((current) => ({ ...current, revision: current.revision + 1, session })),
+    async end(ended, code) {
+      await load();
+      await write(({ generation }) => ({ ...SIGNED_OUT, generation: generation + 1, ended }), code);
+    },
+    async idempotencyKey(fresh) {
+      const { session } = entry;
+      if (session && !session.idempotencyKey) {
+        await write((current) => ({ ...current, session: { ...session, idempotencyKey: fresh } }));
+        // Without a lock another tab may have stored its own in the same moment: the stored one counts.
+        await load();
+      }
+      return entry.session?.idempotencyKey ?? fresh;
+    },
+  };
+}
+
+function announce(events: Events, previous: Entry, next: Entry, code?: string): void {
+  const { session } = next;
+  if (session && next.generation !== previous.generation) events.emit("signedIn", { user: session.user });
+  else if (session && next.revision !== previous.revision) events.emit("refreshed", { user: session.user });
+  else if (!session && previous.session) {
+    if (next.ended === "expired") events.emit("sessionExpired", code === undefined ? {} : { code });
+    else events.emit("signedOut", { reason: "signed_out" });
+  }
+}
