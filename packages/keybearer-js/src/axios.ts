@@ -15,6 +15,7 @@ import { fields, parseJson } from "./record.js";
 import { codeOf } from "./service.js";
 
 export type { Keybearer, KeybearerOptions, OwnSession, Profile, TokenInfo } from "./client.js";
+export { returnAddress } from "./login-page.js";
 export * from "./public.js";
 
 declare module "axios" {

@@ -69,20 +69,11 @@ export function createClient(options: KeybearerOptions): Client {
     },
     ...options,
   });
-  const { apiKey, baseURL, events, refresher, vault } = parts;
+  const { baseURL } = parts;
   const others = (options.origins ?? []).map((origin) => checkedOrigin(origin, options.insecureOrigins).origin);
   const origins = new Set([baseURL.origin, ...others]);
-  const exchange = createExchange({
-    vault,
-    refresher,
-    events,
-    apiKey,
-    baseURL,
-    origins,
-    warnBare: createBareWarning(),
-  });
-  const leavePage =
-    typeof document === "undefined" || options.proactive === false ? undefined : watchPage(vault, refresher, events);
+  const exchange = createExchange({ ...parts, origins, warnBare: createBareWarning() });
+  const leavePage = typeof document === "undefined" || options.proactive === false ? undefined : watchPage(parts);
   const keybearer = extend(parts.core, {
     ...createAccount(parts, exchange),
     dispose: () => {

@@ -5,10 +5,10 @@ import { createEvents, type EventName, type Events, type Listener } from "./even
 import { checkedOrigin } from "./origins.js";
 import { isToken, type User } from "./record.js";
 import { createRefresher, type Refresher } from "./refresh.js";
-import { createService, refusalOf, sessionOf, type Answer, type Call, type Fetch, type Service } from "./service.js";
+import { createService, refusalOf, sessionOf, type Answer, type Call, type Fetch } from "./service.js";
 import { createStates, type SessionState } from "./state.js";
-import { chooseStorage } from "./storage.js";
-import { createVault, type TokenStorage, type Vault } from "./vault.js";
+import { chooseStorage, type StorageChoice } from "./storage.js";
+import { createVault, type Vault } from "./vault.js";
 
 type Handlers = { readonly [Name in EventName as `on${Capitalize<Name>}`]?: Listener<Name> };
 
@@ -21,7 +21,7 @@ export interface CoreOptions extends Handlers {
   /** Origins that may be plain HTTP (loopback always may). */
   readonly insecureOrigins?: readonly string[];
   /** Where the tokens are kept. Default: "local" (localStorage) in a page, "memory" elsewhere. */
-  readonly storage?: "local" | "session" | "memory" | TokenStorage;
+  readonly storage?: StorageChoice;
   /** The name of the record there. Applications that share an origin need one each. Default: `keybearer`. */
   readonly storageKey?: string;
   /** Milliseconds for a refresh, its repeat included (10,000), and for other calls of the service. */
@@ -54,7 +54,6 @@ export interface Core {
   readonly subscribe: (listener: () => void) => () => void;
   /** Lets go of every listener and timer. Tokens stay where they are kept. */
   readonly dispose: () => void;
-  readonly toJSON: () => object;
 }
 
 /** What the transports build on. */
@@ -65,8 +64,9 @@ export interface Parts {
   readonly timeout: number;
   readonly events: Events;
   readonly vault: Vault;
-  readonly service: Service;
   readonly refresher: Refresher;
+  /** Takes over what another tab has stored since, and tells the listeners. */
+  readonly look: () => Promise<void>;
   /** A call of the service; rejects with ServiceUnavailableError without an answer. */
   readonly ask: (call: Call) => Promise<Answer>;
 }
@@ -78,21 +78,25 @@ export function createParts(options: CoreOptions): Parts {
 
   const events = createEvents();
   subscribeHandlers(events, options);
-  const { storage, isShared } = chooseStorage(options.storage, events);
-  const vault = createVault(storage, storageKey, events);
+  const { open, isShared } = chooseStorage(options.storage);
+  const vault = createVault(open, storageKey, events);
   const service = createService(baseURL.href, apiKey, options.fetch ?? globalThis.fetch.bind(globalThis));
   const lockName = isShared ? `keybearer:${storageKey}` : undefined;
   const refresher = createRefresher(vault, service, events, { lockName, timeout, lockWait });
   const ask = (call: Call): Promise<Answer> =>
-    service.call(call).catch(() => {
+    service(call).catch(() => {
       throw new ServiceUnavailableError();
     });
-  const parts = { apiKey, baseURL, timeout, events, vault, service, refresher, ask };
+  const look = async (): Promise<void> => {
+    await vault.load();
+    events.flush();
+  };
+  const parts = { look, apiKey, baseURL, timeout, events, vault, refresher, ask };
   return { ...parts, core: createCore(parts, storageKey) };
 }
 
 function createCore(parts: Omit<Parts, "core">, storageKey: string): Core {
-  const { baseURL, events, refresher, vault } = parts;
+  const { events, look, refresher, vault } = parts;
   const stateOf = createStates();
   let isLoaded = false;
   const onLoaded = (): void => {
@@ -112,8 +116,7 @@ function createCore(parts: Omit<Parts, "core">, storageKey: string): Core {
     refresh: async () => (await refresher.refresh()).user,
     on: events.on,
     subscribe: events.onAny,
-    dispose: followStorage(vault, events, storageKey),
-    toJSON: () => ({ baseURL: baseURL.href, ...stateOf(vault.entry, isLoaded) }),
+    dispose: followStorage(look, storageKey),
   };
 }
 
@@ -147,32 +150,30 @@ async function logOut({ ask, events, timeout, vault }: Calls, allDevices: boolea
 }
 
 /** Hears of the other tabs until the result is called. */
-function followStorage(vault: Vault, events: Events, storageKey: string): () => void {
+function followStorage(look: () => Promise<void>, storageKey: string): () => void {
   if (typeof window === "undefined") return () => undefined;
-  const onStorage = async ({ key }: StorageEvent): Promise<void> => {
+  const onStorage = ({ key }: StorageEvent): void => {
     // No key: everything was cleared.
-    if (key !== storageKey && key !== null) return;
-    await vault.load();
-    events.flush();
+    if (key === storageKey || key === null) void look();
   };
-  const listener = (event: StorageEvent): void => void onStorage(event);
-  window.addEventListener("storage", listener);
+  window.addEventListener("storage", onStorage);
   return () => {
-    window.removeEventListener("storage", listener);
+    window.removeEventListener("storage", onStorage);
   };
 }
 
 function subscribeHandlers(events: Events, options: object): void {
   for (const [name, handler] of Object.entries(options) as [string, unknown][]) {
-    if (typeof handler !== "function" || !/^on[A-Z]/.test(name)) continue;
-    const event = name.charAt(2).toLowerCase() + name.slice(3);
-    events.on(event as EventName, handler as Listener<EventName>);
+    const event = /^on([A-Z].*)/.exec(name)?.[1];
+    if (event && typeof handler === "function") {
+      events.on((event.charAt(0).toLowerCase() + event.slice(1)) as EventName, handler as Listener<EventName>);
+    }
   }
 }
 
 function checkedKey(apiKey: string | undefined): string {
   if (!apiKey) throw new ConfigurationError("No Api-Key. Set REACT_APP_AUTH_API_KEY for the build, or pass apiKey.");
-  if (!isToken(apiKey)) throw new ConfigurationError("The Api-Key holds characters that no key has. Copy it anew.");
+  if (!isToken(apiKey)) throw new ConfigurationError("The Api-Key is malformed. Copy it anew.");
   return apiKey;
 }
 

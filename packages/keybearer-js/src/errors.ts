@@ -22,7 +22,7 @@ export class KeybearerError extends Error {
     message: string,
   ) {
     super(message);
-    this.name = new.target.name;
+    this.name = "KeybearerError";
   }
 
   get [BRAND](): true {
@@ -32,8 +32,6 @@ export class KeybearerError extends Error {
 
 /** What was asked for cannot work; a developer has to change it. */
 export class ConfigurationError extends KeybearerError {
-  override readonly name = "ConfigurationError";
-
   constructor(message: string) {
     super("configuration", message);
   }
@@ -41,11 +39,9 @@ export class ConfigurationError extends KeybearerError {
 
 /** The service refused the refresh with 401: nobody is signed in any longer. */
 export class SessionExpiredError extends KeybearerError {
-  override readonly name = "SessionExpiredError";
-
   constructor(
     /** The service's code, such as `refresh_token_expired`; undefined when another tab met the refusal. */
-    readonly reason?: string,
+    readonly reason?: string | undefined,
   ) {
     super("session_expired", "The session has ended. Log in again.");
   }
@@ -53,61 +49,47 @@ export class SessionExpiredError extends KeybearerError {
 
 /** The refresh could not be tried, or was not answered: the session is still there. */
 export class RefreshUnavailableError extends KeybearerError {
-  override readonly name = "RefreshUnavailableError";
-
   constructor(
     /** Seconds after which another try makes sense. */
     readonly retryAfter: number,
   ) {
-    super("refresh_unavailable", "The access token could not be refreshed now. The session is kept; try again later.");
+    super("refresh_unavailable", "No answer to the refresh: the session is kept. Try again later.");
   }
 }
 
 /** A request with a one-shot body met a 401. The token has been refreshed; send the request again with a new body. */
 export class NonReplayableBodyError extends KeybearerError {
-  override readonly name = "NonReplayableBodyError";
-
   constructor() {
-    super(
-      "body_not_replayable",
-      "The body is a stream and cannot be sent twice. Send the request again with a new one.",
-    );
+    super("body_not_replayable", "A stream cannot be sent twice. Repeat the request with a new body.");
   }
 }
 
 /** The service did not answer, or answered that it cannot now. */
 export class ServiceUnavailableError extends KeybearerError {
-  override readonly name = "ServiceUnavailableError";
-
   constructor(
     /** Seconds, when the service said so. */
-    readonly retryAfter?: number,
+    readonly retryAfter?: number | undefined,
   ) {
-    super("service_unavailable", "The authentication service cannot be reached now. Try again later.");
+    super("service_unavailable", "No answer from the service. Try again later.");
   }
 }
 
 /** The service's refusal. `code` is of its catalogue, or `unknown` when the answer was not the service's. */
 export class ServiceError extends KeybearerError {
-  override readonly name: string = "ServiceError";
-
   constructor(
     code: string,
     readonly status: number,
-    title?: string,
     /** The same as in the service's log. */
-    readonly requestId?: string,
+    readonly requestId?: string | undefined,
     /** Seconds, when the service said so. */
-    readonly retryAfter?: number,
+    readonly retryAfter?: number | undefined,
   ) {
-    super(code, title ?? `The service answered ${status}.`);
+    super(code, `The service answered ${status} ${code}.`);
   }
 }
 
 /** The Api-Key was refused (403). Refreshing cannot help; the tokens are kept. */
-export class ApiKeyError extends ServiceError {
-  override readonly name = "ApiKeyError";
-}
+export class ApiKeyError extends ServiceError {}
 
 /** Recognises the errors of this package, those of another copy of it too; with `code`, only those. */
 export function isKeybearerError(error: unknown, code?: string): error is KeybearerError {

@@ -10,7 +10,7 @@ export interface KeybearerEvents {
   /** Somebody logged out, here or in another tab. */
   signedOut: { readonly reason: Exclude<Ending, "expired"> };
   /** The service refused the refresh. `code` is the service's, when this tab met the refusal. */
-  sessionExpired: { readonly code?: string };
+  sessionExpired: { readonly code: string | undefined };
   /** The refresh could not be tried, or got no answer; the session is kept. `retryAfter` is seconds. */
   refreshUnavailable: { readonly retryAfter: number };
   /** A request met a 401 and is sent again. `path` is the URL's without its query. */
@@ -35,24 +35,22 @@ export interface Events {
 
 export function createEvents(): Events {
   type Any = (event: never) => void;
-  const listeners = new Map<EventName | "*", Set<Any>>();
+  const listeners = new Set<readonly [name: EventName | undefined, listener: Any]>();
   const waiting: (() => void)[] = [];
 
-  const add = (name: EventName | "*", listener: Any): (() => void) => {
-    const set = listeners.get(name) ?? new Set();
-    // Its own function for each subscription: the same listener may be subscribed twice.
-    const own: Any = (event) => listener(event);
-    listeners.set(name, set.add(own));
-    return () => void set.delete(own);
+  const add = (name: EventName | undefined, listener: Any): (() => void) => {
+    const subscription = [name, listener] as const;
+    listeners.add(subscription);
+    return () => void listeners.delete(subscription);
   };
 
   return {
     on: add,
-    onAny: (listener) => add("*", listener),
+    onAny: (listener) => add(undefined, listener),
     emit(name, event) {
       waiting.push(() => {
-        for (const listener of [...(listeners.get(name) ?? []), ...(listeners.get("*") ?? [])]) {
-          shielded(() => listener(event as never));
+        for (const [wanted, listener] of [...listeners]) {
+          if ((wanted ?? name) === name) shielded(() => listener(event as never));
         }
       });
     },
@@ -62,13 +60,11 @@ export function createEvents(): Events {
   };
 }
 
-/** A listener that throws harms nobody; its error is reported as an uncaught one is. */
+/** A listener that throws harms nobody. */
 function shielded(call: () => void): void {
   try {
     call();
   } catch (error) {
-    setTimeout(() => {
-      throw error;
-    });
+    console.warn("keybearer: a listener threw", error);
   }
 }

@@ -33,6 +33,7 @@ export interface Outgoing<Reply> {
 export interface ExchangeParts {
   readonly vault: Vault;
   readonly refresher: Refresher;
+  readonly look: () => Promise<void>;
   readonly events: Events;
   readonly apiKey: string;
   readonly baseURL: URL;
@@ -43,11 +44,10 @@ export interface ExchangeParts {
 export type Exchange = <Reply>(request: Outgoing<Reply>) => Promise<Reply>;
 
 export function createExchange(parts: ExchangeParts): Exchange {
-  const { vault, refresher, events, apiKey, origins } = parts;
+  const { vault, refresher, events, apiKey, origins, look } = parts;
 
   const load = async (): Promise<Entry> => {
-    await vault.load();
-    events.flush();
+    await look();
     return vault.entry;
   };
 

@@ -6,6 +6,7 @@ import { parseJson } from "./record.js";
 import { codeOf, type Fetch } from "./service.js";
 
 export type { Keybearer, KeybearerOptions, OwnSession, Profile, TokenInfo } from "./client.js";
+export { returnAddress } from "./login-page.js";
 export * from "./public.js";
 
 export interface KeybearerRequestInit extends RequestInit {

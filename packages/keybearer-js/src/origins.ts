@@ -10,14 +10,13 @@ export function checkedOrigin(text: string, insecure: readonly string[] = []): U
   try {
     url = new URL(text);
   } catch {
-    throw new ConfigurationError(`Not an absolute URL: ${JSON.stringify(text)}. Write it as "https://host".`);
+    throw new ConfigurationError(`Not an absolute URL: "${text}".`);
   }
-  if (url.username || url.password) throw new ConfigurationError("A URL with a user name or password is refused.");
   if (url.protocol === "https:") return url;
   const isAllowed = LOOPBACK.test(url.hostname) || insecure.some((other) => new URL(other).origin === url.origin);
   if (url.protocol !== "http:" || !isAllowed) {
     throw new ConfigurationError(
-      `${url.origin} is not HTTPS: credentials would travel in clear. To allow it, name it in insecureOrigins.`,
+      `${url.origin} is not HTTPS: credentials would travel in clear. To allow that, name it in insecureOrigins.`,
     );
   }
   return url;

@@ -1,17 +1,15 @@
 /** What a page does by itself: it refreshes before the access token ends, while somebody looks at it. */
 
-import type { Events } from "./events.js";
-import { margin } from "./exchange.js";
+import type { Parts } from "./core.js";
 import { RefreshUnavailableError } from "./errors.js";
-import type { Refresher } from "./refresh.js";
-import type { Vault } from "./vault.js";
+import { margin } from "./exchange.js";
 
 // setTimeout takes no more: beyond it a timer fires at once.
 const LONGEST_TIMER = 2 ** 31 - 1;
 const SHORTEST_TIMER = 1_000;
 
 /** Watches the page until the result is called. */
-export function watchPage(vault: Vault, refresher: Refresher, events: Events): () => void {
+export function watchPage({ vault, refresher, events, look }: Parts): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let refusedToken: string | undefined;
 
@@ -41,12 +39,7 @@ export function watchPage(vault: Vault, refresher: Refresher, events: Events): (
     );
   };
 
-  const look = async (): Promise<void> => {
-    await vault.load();
-    events.flush();
-    schedule();
-  };
-  const onLook = (): void => void look();
+  const onLook = (): void => void look().then(onChange);
   const onChange = (): void => {
     schedule();
   };

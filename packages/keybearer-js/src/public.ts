@@ -13,7 +13,6 @@ export {
   SessionExpiredError,
 } from "./errors.js";
 export type { EventName, KeybearerEvents, Listener } from "./events.js";
-export { returnAddress } from "./login-page.js";
 export type { User } from "./record.js";
 export type { SessionState } from "./state.js";
-export type { TokenStorage } from "./vault.js";
+export type { TokenStorage } from "./storage.js";

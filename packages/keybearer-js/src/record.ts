@@ -13,7 +13,7 @@ export interface Session {
   readonly accessToken: string;
   readonly refreshToken: string;
   /** Of the refresh that is under way or was not answered; every repeat of it sends the same. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
   /** Milliseconds since 1970 by the service's clock. */
   readonly expiresAt: number;
   /** Milliseconds that the access token had when it was issued. */
@@ -59,19 +59,18 @@ export function parseEntry(text: string): Entry | "newer" | undefined {
   if (read.version !== 1 || !isCount(generation) || !isCount(revision)) return undefined;
   const session = read.session === null ? null : parseSession(fields(read.session));
   if (session === undefined) return undefined;
-  const entry = { version: 1, generation, revision, session } as const;
-  const { ended } = read;
-  return ended === "expired" || ended === "signed_out" ? { ...entry, ended } : entry;
+  const ended = read.ended === "expired" ? read.ended : "signed_out";
+  return { version: 1, generation, revision, session, ...(!session && { ended }) };
 }
 
 function parseSession(read: Fields): Session | undefined {
   const { id, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } = read;
   const user = parseUser(fields(read.user));
-  if (!isToken(id) || !isToken(accessToken) || !isToken(refreshToken) || !user) return undefined;
-  if (!isFinite(expiresAt) || !isFinite(lifetime) || !isFinite(clockOffset)) return undefined;
-  if (idempotencyKey !== undefined && !isToken(idempotencyKey)) return undefined;
-  const session = { id, user, accessToken, refreshToken, expiresAt, lifetime, clockOffset };
-  return idempotencyKey === undefined ? session : { ...session, idempotencyKey };
+  const isWhole =
+    [id, accessToken, refreshToken, idempotencyKey ?? "none"].every(isToken) &&
+    [expiresAt, lifetime, clockOffset].every(Number.isFinite);
+  if (!user || !isWhole) return undefined;
+  return { id, user, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } as Session;
 }
 
 export function parseUser(read: Fields): User | undefined {
@@ -101,8 +100,4 @@ function text(value: unknown): string | null {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function isFinite(value: unknown): value is number {
-  return Number.isFinite(value);
 }

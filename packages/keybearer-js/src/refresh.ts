@@ -59,15 +59,13 @@ export function createRefresher(vault: Vault, service: Service, events: Events, 
   const ask = async (refreshToken: string, idempotencyKey: string): Promise<Answer | undefined> => {
     const deadline = performance.now() + options.timeout;
     for (let triesLeft = failures === 0 ? 2 : 1; ;) {
-      const answer = await service
-        .call({
-          method: "POST",
-          path: "oauth/token/refresh",
-          headers: { "Idempotency-Key": idempotencyKey },
-          body: { refresh_token: refreshToken },
-          timeout: Math.max(deadline - performance.now(), 1),
-        })
-        .catch(() => undefined);
+      const answer = await service({
+        method: "POST",
+        path: "oauth/token/refresh",
+        headers: { "Idempotency-Key": idempotencyKey },
+        body: { refresh_token: refreshToken },
+        timeout: Math.max(deadline - performance.now(), 1),
+      }).catch(() => undefined);
       triesLeft -= 1;
       const isDecided = answer && !isUndecided(answer);
       if (isDecided || answer?.retryAfter !== undefined || triesLeft === 0 || performance.now() >= deadline)
@@ -144,7 +142,7 @@ function isUndecided(answer: Answer): boolean {
   return isUnavailable(answer) || (answer.status < 300 && !sessionOf(answer, 0));
 }
 
-/** 256 random bits in the alphabet of tokens. */
+/** 160 random bits in the alphabet of tokens. */
 function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(32)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(5)).join("-");
 }

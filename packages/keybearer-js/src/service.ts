@@ -9,11 +9,11 @@ export interface Answer {
   readonly status: number;
   /** The JSON document; undefined when the body is none. */
   readonly document: unknown;
-  readonly requestId?: string;
+  readonly requestId: string | undefined;
   /** Seconds. */
-  readonly retryAfter?: number;
+  readonly retryAfter: number | undefined;
   /** Milliseconds that the service's clock is ahead of this device's; undefined when the answer has no date. */
-  readonly clockOffset?: number;
+  readonly clockOffset: number | undefined;
 }
 
 export interface Call {
@@ -21,68 +21,59 @@ export interface Call {
   /** Below the base URL. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: unknown;
+  readonly body?: object;
   /** Milliseconds. */
   readonly timeout: number;
   /** The call goes on when its page is left. */
   readonly keepalive?: boolean;
 }
 
-export interface Service {
-  /** Rejects only when there is no answer. A redirect is none: the Api-Key goes to the service and nowhere else. */
-  call(call: Call): Promise<Answer>;
-}
+/** Rejects only when there is no answer. A redirect is none: the Api-Key goes to the service and nowhere else. */
+export type Service = (call: Call) => Promise<Answer>;
 
 export function createService(baseURL: string, apiKey: string, fetch: Fetch): Service {
-  return {
-    async call({ method, path, headers, body, timeout, keepalive }) {
-      const patience = new AbortController();
-      const timer = setTimeout(() => patience.abort(), timeout);
-      const sent = Date.now();
-      try {
-        const response = await fetch(`${baseURL}/${path}`, {
-          method,
-          headers: {
-            "Api-Key": apiKey,
-            Accept: "application/json",
-            ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-            ...headers,
-          },
-          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-          cache: "no-store",
-          credentials: "omit",
-          redirect: "error",
-          signal: patience.signal,
-          ...(keepalive ? { keepalive } : {}),
-        });
-        return read(response, await response.text(), (sent + Date.now()) / 2);
-      } finally {
-        clearTimeout(timer);
-      }
-    },
+  return async ({ method, path, headers, body, timeout, keepalive = false }) => {
+    const patience = new AbortController();
+    const timer = setTimeout(() => {
+      patience.abort();
+    }, timeout);
+    const sent = Date.now();
+    try {
+      const response = await fetch(`${baseURL}/${path}`, {
+        method,
+        headers: { "Api-Key": apiKey, ...(body && { "Content-Type": "application/json" }), ...headers },
+        ...(body && { body: JSON.stringify(body) }),
+        cache: "no-store",
+        credentials: "omit",
+        redirect: "error",
+        signal: patience.signal,
+        keepalive,
+      });
+      return read(response, await response.text(), (sent + Date.now()) / 2);
+    } finally {
+      clearTimeout(timer);
+    }
   };
 }
 
 function read(response: Response, body: string, at: number): Answer {
   const { status, headers } = response;
   const date = Date.parse(headers.get("Date") ?? "");
-  const requestId = headers.get("X-Request-Id");
-  const retryAfter = seconds(headers.get("Retry-After"), Number.isNaN(date) ? at : date);
+  const hasDate = !Number.isNaN(date);
   return {
     status,
     document: parseJson(body),
-    ...(requestId === null ? {} : { requestId }),
-    ...(retryAfter === undefined ? {} : { retryAfter }),
+    requestId: headers.get("X-Request-Id") ?? undefined,
+    retryAfter: seconds(headers.get("Retry-After"), hasDate ? date : at),
     // Date has whole seconds, rounded down.
-    ...(Number.isNaN(date) ? {} : { clockOffset: date + 500 - at }),
+    clockOffset: hasDate ? date + 500 - at : undefined,
   };
 }
 
 /** Retry-After (RFC 9110, 10.2.3): seconds or a date; at most an hour. */
 function seconds(text: string | null, now: number): number | undefined {
-  if (!text) return undefined;
-  const value = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000;
-  return Number.isNaN(value) ? undefined : Math.min(Math.max(value, 0), 3600);
+  const value = text ? Number(text) || (Date.parse(text) - now) / 1000 : NaN;
+  return value >= 0 ? Math.min(value, 3600) : undefined;
 }
 
 /** The session of a session document; undefined when the document is anything else, or a token in it is malformed. */
@@ -107,29 +98,24 @@ export function resourceOf(data: unknown): Fields {
 
 /** The first code of an error document; undefined when it is none. */
 export function codeOf(document: unknown): string | undefined {
-  const { code } = firstError(document);
-  return typeof code === "string" && /^[a-z_]{1,64}$/.test(code) ? code : undefined;
-}
-
-function firstError(document: unknown): Fields {
   const { errors } = fields(document);
-  return fields(Array.isArray(errors) ? errors[0] : undefined);
+  const { code } = fields(Array.isArray(errors) ? errors[0] : undefined);
+  return typeof code === "string" ? code : undefined;
 }
 
 /** Whether nothing is known of what the service decided: it may be asked again. */
 export function isUnavailable({ status, document }: Answer): boolean {
-  if (status >= 200 && status < 300) return status !== 204 && document === undefined;
-  return status < 400 || status >= 500 || status === 408 || status === 425 || status === 429;
+  if (status < 300) return status !== 204 && document === undefined;
+  return status < 400 || status >= 500 || [408, 425, 429].includes(status);
 }
 
 /** The error for an answer that is not a success. */
 export function refusalOf(answer: Answer): KeybearerError {
   const { status, document, requestId, retryAfter } = answer;
-  const code = codeOf(document);
   if (isUnavailable(answer) && status !== 429) return new ServiceUnavailableError(retryAfter);
-  const { title } = firstError(document);
+  const code = codeOf(document) ?? "unknown";
   const Kind = status === 403 && isApiKeyCode(code) ? ApiKeyError : ServiceError;
-  return new Kind(code ?? "unknown", status, typeof title === "string" ? title : undefined, requestId, retryAfter);
+  return new Kind(code, status, requestId, retryAfter);
 }
 
 export function isApiKeyCode(code: string | undefined): boolean {

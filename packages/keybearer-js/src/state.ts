@@ -16,7 +16,7 @@ export function createStates(): (entry: Entry, isLoaded: boolean) => SessionStat
     const status = session ? "signedIn" : isLoaded ? "signedOut" : "loading";
     const sessionId = session?.id ?? null;
     if (known?.status !== status || known.sessionId !== sessionId) {
-      known = Object.freeze({ status, user: session?.user ?? null, sessionId });
+      known = { status, user: session?.user ?? null, sessionId };
     }
     return known;
   };

@@ -1,27 +1,26 @@
 /** Which storage the options choose. */
 
-import type { Events } from "./events.js";
-import type { TokenStorage } from "./vault.js";
+/** The part of `Storage` (localStorage) that is used. Each method may return a promise. */
+export interface TokenStorage {
+  getItem(key: string): string | null | Promise<string | null>;
+  setItem(key: string, value: string): void | Promise<void>;
+  removeItem(key: string): void | Promise<void>;
+}
+
+export type StorageChoice = "local" | "session" | "memory" | TokenStorage;
 
 export interface ChosenStorage {
-  /** Undefined for memory. */
-  readonly storage: TokenStorage | undefined;
+  /** Undefined for memory. Where storage is blocked, the call throws. */
+  readonly open: (() => TokenStorage) | undefined;
   /** Whether other tabs may use it too, so that refreshes need the lock. */
   readonly isShared: boolean;
 }
 
+/** By default the storage that every tab has, in a page; memory elsewhere. */
 export function chooseStorage(
-  choice: "local" | "session" | "memory" | TokenStorage | undefined,
-  events: Events,
+  choice: StorageChoice = typeof document === "undefined" ? "memory" : "local",
 ): ChosenStorage {
-  if (typeof choice === "object") return { storage: choice, isShared: true };
-  const name = choice ?? (typeof document === "undefined" ? "memory" : "local");
-  if (name === "memory") return { storage: undefined, isShared: false };
-  try {
-    // Where storage is blocked, reading the property throws.
-    return { storage: name === "local" ? localStorage : sessionStorage, isShared: name === "local" };
-  } catch {
-    events.emit("storageUnavailable", {});
-    return { storage: undefined, isShared: false };
-  }
+  if (typeof choice === "object") return { open: () => choice, isShared: true };
+  if (choice === "local") return { open: () => localStorage, isShared: true };
+  return { open: choice === "session" ? () => sessionStorage : undefined, isShared: false };
 }

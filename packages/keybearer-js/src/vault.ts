@@ -2,13 +2,7 @@
 
 import type { Events } from "./events.js";
 import { isNewer, parseEntry, SIGNED_OUT, type Ending, type Entry, type Session } from "./record.js";
-
-/** The part of `Storage` (localStorage) that is used. Each method may return a promise. */
-export interface TokenStorage {
-  getItem(key: string): string | null | Promise<string | null>;
-  setItem(key: string, value: string): void | Promise<void>;
-  removeItem(key: string): void | Promise<void>;
-}
+import type { ChosenStorage, TokenStorage } from "./storage.js";
 
 export interface Vault {
   readonly entry: Entry;
@@ -24,7 +18,7 @@ export interface Vault {
   idempotencyKey(fresh: string): Promise<string>;
 }
 
-export function createVault(storage: TokenStorage | undefined, key: string, events: Events): Vault {
+export function createVault(open: ChosenStorage["open"], key: string, events: Events): Vault {
   let entry = SIGNED_OUT;
   // As last read from the storage or written to it: the same text again is no news, whatever became of a write since.
   let seen: string | null = null;
@@ -36,9 +30,9 @@ export function createVault(storage: TokenStorage | undefined, key: string, even
   };
 
   const attempt = <T>(call: (storage: TokenStorage) => T | Promise<T>, then: (value: T) => void | Promise<void>) => {
-    if (!storage) return undefined;
+    if (!open) return undefined;
     try {
-      const value = call(storage);
+      const value = call(open());
       return value instanceof Promise ? value.then(then).catch(warn) : then(value);
     } catch {
       return warn();
@@ -66,25 +60,24 @@ export function createVault(storage: TokenStorage | undefined, key: string, even
     seen = text;
     if (text === null) return forget();
     const stored = parseEntry(text);
-    if (stored === undefined || stored === "newer") {
-      forget();
-      events.emit("storageCorrupted", { newer: stored === "newer" });
-      return stored === "newer"
-        ? undefined
-        : attempt(
-            (from) => from.removeItem(key),
-            () => void (seen = null),
-          );
+    if (typeof stored === "object") {
+      // Another tab's late write of what this tab knows to be over is put right.
+      return isNewer(entry, stored) ? save() : set(stored);
     }
-    // Another tab's late write of what this tab knows to be over is put right.
-    return isNewer(entry, stored) ? save() : set(stored);
+    forget();
+    events.emit("storageCorrupted", { newer: stored === "newer" });
+    if (stored === "newer") return undefined;
+    return attempt(
+      (from) => from.removeItem(key),
+      () => void (seen = null),
+    );
   };
 
   const load = () => attempt((from) => from.getItem(key), take);
 
-  const write = async (make: (current: Entry) => Entry, code?: string): Promise<void> => {
-    set(make(entry), code);
-    await save();
+  const write = (next: Entry, code?: string): void | Promise<void> => {
+    set(next, code);
+    return save();
   };
 
   return {
@@ -94,17 +87,19 @@ export function createVault(storage: TokenStorage | undefined, key: string, even
     load,
     async begin(session) {
       await load();
-      await write(({ generation }) => ({ version: 1, generation: generation + 1, revision: 0, session }));
+      await write({ ...SIGNED_OUT, generation: entry.generation + 1, session });
     },
-    renew: (session) => write((current) => ({ ...current, revision: current.revision + 1, session })),
+    async renew(session) {
+      await write({ ...entry, revision: entry.revision + 1, session });
+    },
     async end(ended, code) {
       await load();
-      await write(({ generation }) => ({ ...SIGNED_OUT, generation: generation + 1, ended }), code);
+      await write({ ...SIGNED_OUT, generation: entry.generation + 1, ended }, code);
     },
     async idempotencyKey(fresh) {
       const { session } = entry;
       if (session && !session.idempotencyKey) {
-        await write((current) => ({ ...current, session: { ...session, idempotencyKey: fresh } }));
+        await write({ ...entry, session: { ...session, idempotencyKey: fresh } });
         // Without a lock another tab may have stored its own in the same moment: the stored one counts.
         await load();
       }
@@ -118,7 +113,7 @@ function announce(events: Events, previous: Entry, next: Entry, code?: string): 
   if (session && next.generation !== previous.generation) events.emit("signedIn", { user: session.user });
   else if (session && next.revision !== previous.revision) events.emit("refreshed", { user: session.user });
   else if (!session && previous.session) {
-    if (next.ended === "expired") events.emit("sessionExpired", code === undefined ? {} : { code });
+    if (next.ended === "expired") events.emit("sessionExpired", { code });
     else events.emit("signedOut", { reason: "signed_out" });
   }
 }

@@ -20,14 +20,24 @@ const PEERS = ["axios", "react", "@types/react"];
 
 export default function setup(project: TestProject): () => void {
   const folder = mkdtempSync(join(tmpdir(), "keybearer-user-"));
+  const remove = (): void => {
+    rmSync(folder, { recursive: true });
+  };
+  try {
+    furnish(folder);
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  project.provide("userProject", folder);
+  return remove;
+}
+
+function furnish(folder: string): void {
   cpSync(FIXTURES, folder, { recursive: true });
   writeFileSync(join(folder, "package.json"), `${JSON.stringify({ private: true })}\n`);
   execFileSync("npm", ["install", "--silent", "--offline", "--no-package-lock", pack(folder)], { cwd: folder });
   for (const peer of PEERS) linkPeer(folder, peer);
-  project.provide("userProject", folder);
-  return () => {
-    rmSync(folder, { recursive: true });
-  };
 }
 
 /** No network: the peers are those of this repository, each with its own dependencies beside it. */
