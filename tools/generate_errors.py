@@ -1,4 +1,4 @@
-"""Write docs/errors.md and the TypeScript catalogue from the catalogue of error codes and the table of their statuses."""
+"""Write docs/errors.md and the TypeScript catalogue from the catalogue of error codes and their statuses."""
 
 from itertools import groupby
 
@@ -55,7 +55,7 @@ def text() -> str:
 
 
 TYPESCRIPT_HEAD = """\
-/** `keybearer/codes`: every code of the service's error documents, with its status. Written by tools/generate_errors.py. */
+/** `keybearer/codes`: every code of the service, with its status. Written by tools/generate_errors.py. */
 
 export const STATUS_OF_CODE = {
 """

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Gets what package-lock.json names, and Chromium for the tests in a browser. Safe to repeat. Without Node it says what is
+# Gets what package-lock.json names. Safe to repeat. Without Node it says what is
 # left out and succeeds: the service, its tests and its demo need none.
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,6 +20,5 @@ is_recent || leave_out "Node $(node --version) is too old"
 
 echo "setup: installing package-lock.json into node_modules (Node $(node --version))"
 npm ci --silent
-tools/setup_chromium.sh || true # said why; only the tests in a browser need it, and they insist
 touch node_modules/.set-up
 echo "setup: JavaScript done"

@@ -1,4 +1,4 @@
-/** `keybearer/codes`: every code of the service's error documents, with its status. Written by tools/generate_errors.py. */
+/** `keybearer/codes`: every code of the service, with its status. Written by tools/generate_errors.py. */
 
 export const STATUS_OF_CODE = {
   malformed_json: 400,
