@@ -1,6 +1,6 @@
 #!/bin/sh
-# Gets what package-lock.json names. Safe to repeat. Without Node it says what is
-# left out and succeeds: the service, its tests and its demo need none.
+# Gets what package-lock.json names. Safe to repeat. Without Node it says what is left out and succeeds: the service,
+# its tests and its demo need none.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -106,9 +106,10 @@ function outgoing(config: InternalAxiosRequestConfig, adapter: AxiosAdapter): Ou
       try {
         return { response: restored(await adapter(sent), config) };
       } catch (error) {
-        const { response } = conceal(error, config);
-        if (!response) throw error;
-        return { response: restored(response, config), error: error as Error };
+        if (!axios.isAxiosError(error)) throw error;
+        restored(error, config);
+        if (!error.response) throw error;
+        return { response: restored(error.response, config), error };
       }
     },
     statusOf: ({ response }) => response.status,
@@ -146,31 +147,28 @@ function pinned(config: InternalAxiosRequestConfig, { origin }: URL): object {
   return { beforeRedirect, fetchOptions: { ...fields(fields(config).fetchOptions), redirect: "error" } };
 }
 
-/** The caller's own config on the response: that of the adapter has the credentials in it. */
-function restored(response: AxiosResponse, config: InternalAxiosRequestConfig): AxiosResponse {
-  response.config = config;
-  return response;
+/**
+ * The caller's own config on a response or an error: that of the adapter has the credentials in it. The request has them
+ * in its text, and is no longer enumerated.
+ */
+function restored<Holder extends AxiosResponse | AxiosError>(
+  holder: Holder,
+  config: InternalAxiosRequestConfig,
+): Holder {
+  holder.config = config;
+  return Object.defineProperty(holder, "request", { enumerable: false, writable: true, configurable: true });
 }
 
-/** The same for an error; the request, which has the credentials in its text, is no longer enumerated with it. */
-function conceal(error: unknown, config: InternalAxiosRequestConfig): { response?: AxiosResponse } {
-  if (!axios.isAxiosError(error)) return {};
-  error.config = config;
-  for (const holder of [error, error.response]) {
-    if (holder)
-      Object.defineProperty(holder, "request", {
-        value: holder.request,
-        enumerable: false,
-        writable: true,
-        configurable: true,
-      });
-  }
-  return error.response ? { response: error.response } : {};
+interface Subscribable {
+  subscribe(listener: () => void): void;
+  unsubscribe(listener: () => void): void;
 }
 
 /** Settles as `work` does, unless the request is cancelled or its time is over; `work` itself goes on. */
 function waitFor<T>(work: Promise<T>, config: InternalAxiosRequestConfig, timeLeft: number): Promise<T> {
-  const { signal, cancelToken, timeout } = config;
+  const { signal, timeout } = config;
+  // The types of axios do not show that a token can be listened to and left.
+  const cancelling = config.cancelToken as Subscribable | undefined;
   return new Promise<T>((resolve, reject) => {
     const cancel = (): void => reject(new CanceledError(undefined, undefined, config));
     const giveUp = (): void => {
@@ -181,10 +179,11 @@ function waitFor<T>(work: Promise<T>, config: InternalAxiosRequestConfig, timeLe
     const stop = (): void => {
       clearTimeout(timer);
       signal?.removeEventListener?.("abort", cancel);
+      cancelling?.unsubscribe(cancel);
     };
     if (signal?.aborted) cancel();
     signal?.addEventListener?.("abort", cancel);
-    void cancelToken?.promise.then(cancel);
+    cancelling?.subscribe(cancel);
     work.then(resolve, reject).finally(stop);
   });
 }
