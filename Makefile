@@ -33,7 +33,7 @@ require-chromium:
 
 .PHONY: demo
 demo: setup ## Run the service on this machine and a tour of its API (DEMO_ONCE=1: end after the tour)
-	@$(BIN)/keybearer demo
+	@$(BIN)/keybearer demo --examples examples
 
 .PHONY: test
 test: $(if $(ARGS),test-python,test-all) ## Run all tests (ARGS="-k name": some of the Python tests)
@@ -57,6 +57,10 @@ bench: setup ## Run the benchmarks
 .PHONY: bench-record
 bench-record: setup ## Run the benchmarks and record the figures in docs/benchmarks.md
 	@$(BIN)/python -m bench.run --record
+
+.PHONY: bench-clients
+bench-clients: require-js ## Compare keybearer/axios with axios-auth-refresh (ARGS=--record: write docs/clients-compared.md)
+	@node packages/keybearer-js/bench/clients/run.js $(ARGS)
 
 .PHONY: check
 check: check-format check-lint check-types check-imports check-rules check-requirements check-generated check-js ## Everything but the tests

@@ -142,8 +142,8 @@ function pinned(config: InternalAxiosRequestConfig, { origin }: URL): object {
     }
     own?.(options, ...details);
   };
-  // The fetch adapter of Node cannot be told what to do on a redirect but to refuse it.
-  if (config.adapter !== "fetch" || typeof document !== "undefined") return { beforeRedirect };
+  if (typeof document !== "undefined") return { beforeRedirect };
+  // For the fetch adapter, however it was chosen: on Node it cannot be told what to do on a redirect but to refuse it.
   return { beforeRedirect, fetchOptions: { ...fields(fields(config).fetchOptions), redirect: "error" } };
 }
 

@@ -113,7 +113,10 @@ function createCore(parts: Omit<Parts, "core">, storageKey: string): Core {
     ready: Promise.resolve(loading).then(onLoaded),
     login: (username, password) => logIn(parts, username, password),
     logout: (how) => logOut(parts, how?.allDevices === true),
-    refresh: async () => (await refresher.refresh()).user,
+    refresh: async () => {
+      await look();
+      return (await refresher.refresh()).user;
+    },
     on: events.on,
     subscribe: events.onAny,
     dispose: followStorage(look, storageKey),

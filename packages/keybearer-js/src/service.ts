@@ -83,9 +83,9 @@ export function sessionOf({ document, clockOffset }: Answer, knownOffset: number
   const { accessToken, refreshToken, expiresIn } = read;
   const user = parseUser({ ...read, id });
   if (!user || !isToken(read.sessionId) || !isToken(accessToken) || !isToken(refreshToken)) return undefined;
-  if (typeof expiresIn !== "number" || !(expiresIn > 0)) return undefined;
+  const lifetime = typeof expiresIn === "number" ? expiresIn * 1000 : NaN;
+  if (!(lifetime > 0 && lifetime < Infinity)) return undefined;
   const offset = clockOffset ?? knownOffset;
-  const lifetime = expiresIn * 1000;
   const expiresAt = Date.now() + offset + lifetime;
   return { id: read.sessionId, user, accessToken, refreshToken, expiresAt, lifetime, clockOffset: offset };
 }

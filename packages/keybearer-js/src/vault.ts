@@ -73,7 +73,14 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     );
   };
 
-  const load = () => attempt((from) => from.getItem(key), take);
+  const load = () => {
+    const known = seen;
+    // What a slow storage read before a write of this tab's is no news.
+    return attempt(
+      (from) => from.getItem(key),
+      (text) => (seen === known ? take(text) : undefined),
+    );
+  };
 
   const write = (next: Entry, code?: string): void | Promise<void> => {
     set(next, code);
