@@ -29,6 +29,7 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      "../../examples/react-app/vitest.config.ts",
     ],
   },
 });

@@ -1,6 +1,7 @@
 /** `keybearer/axios`: interceptors that put both credentials on, refresh on 401 and retry exactly once (R7). */
 
 import axios, {
+  Axios,
   AxiosError,
   CanceledError,
   getAdapter,
@@ -13,6 +14,7 @@ import { createClient, extend, type Keybearer, type KeybearerOptions } from "./c
 import type { Exchange, Outgoing } from "./exchange.js";
 import { fields, parseJson } from "./record.js";
 import { codeOf } from "./service.js";
+import { after, baseOfPage, isBrowser } from "./surroundings.js";
 
 export type { Keybearer, KeybearerOptions, OwnSession, Profile, TokenInfo } from "./client.js";
 export { returnAddress } from "./login-page.js";
@@ -45,7 +47,7 @@ export function createKeybearer(options: KeybearerOptions): AxiosKeybearer {
     const id = request.use((config) => intercept(exchange, config), undefined, { synchronous: true });
     const detach = (): void => {
       request.eject(id);
-      attached.delete(instance);
+      if (attached.get(instance) === detach) attached.delete(instance);
     };
     attached.set(instance, detach);
     return detach;
@@ -94,7 +96,7 @@ function outgoing(config: InternalAxiosRequestConfig, adapter: AxiosAdapter): Ou
   const timeLeft = (): number => Math.max(config.timeout ? config.timeout - (performance.now() - started) : 0, 0);
   return {
     url,
-    hasAuthorization: config.headers.hasAuthorization() || Boolean(config.auth),
+    hasAuthorization: isSet(config.headers.get("Authorization")) || Boolean(config.auth ?? url.username),
     skipAuth: config.skipAuth === true,
     skipRefresh: config.skipRefresh === true,
     retried: config._retry === true,
@@ -114,17 +116,30 @@ function outgoing(config: InternalAxiosRequestConfig, adapter: AxiosAdapter): Ou
     },
     statusOf: ({ response }) => response.status,
     codeOf: async ({ response }) => codeOf(await documentOf(response.data)),
-    markRetried: () => void (config._retry = true),
+    markRetried({ response }) {
+      config._retry = true;
+      discard(response.data);
+    },
   };
 }
 
+/** A header that is there, or that the caller has switched off. */
+function isSet(value: unknown): boolean {
+  return value === false || Boolean(value);
+}
+
+/** Lets go of the connection of a body that nobody reads. */
+function discard(data: unknown): void {
+  const body = fields(data) as { destroy?: () => void; cancel?: () => Promise<void> };
+  if (body.destroy) body.destroy();
+  else void body.cancel?.();
+}
+
 // Without defaults of its own, so that it joins exactly what it is given, by the rules of this version of axios.
-const joiner = axios.create();
-joiner.defaults = {} as typeof joiner.defaults;
+const joiner = new Axios({});
 
 function urlOf({ baseURL, url, allowAbsoluteUrls }: InternalAxiosRequestConfig & { allowAbsoluteUrls?: boolean }): URL {
-  const text = joiner.getUri({ baseURL, url, allowAbsoluteUrls } as InternalAxiosRequestConfig);
-  return new URL(text, typeof location === "undefined" ? "http://localhost" : location.href);
+  return new URL(joiner.getUri({ baseURL, url, allowAbsoluteUrls } as InternalAxiosRequestConfig), baseOfPage());
 }
 
 /**
@@ -142,7 +157,7 @@ function pinned(config: InternalAxiosRequestConfig, { origin }: URL): object {
     }
     own?.(options, ...details);
   };
-  if (typeof document !== "undefined") return { beforeRedirect };
+  if (isBrowser()) return { beforeRedirect };
   // For the fetch adapter, however it was chosen: on Node it cannot be told what to do on a redirect but to refuse it.
   return { beforeRedirect, fetchOptions: { ...fields(fields(config).fetchOptions), redirect: "error" } };
 }
@@ -160,8 +175,8 @@ function restored<Holder extends AxiosResponse | AxiosError>(
 }
 
 interface Subscribable {
-  subscribe(listener: () => void): void;
-  unsubscribe(listener: () => void): void;
+  subscribe(listener: (reason: unknown) => void): void;
+  unsubscribe(listener: (reason: unknown) => void): void;
 }
 
 /** Settles as `work` does, unless the request is cancelled or its time is over; `work` itself goes on. */
@@ -170,18 +185,25 @@ function waitFor<T>(work: Promise<T>, config: InternalAxiosRequestConfig, timeLe
   // The types of axios do not show that a token can be listened to and left.
   const cancelling = config.cancelToken as Subscribable | undefined;
   return new Promise<T>((resolve, reject) => {
-    const cancel = (): void => reject(new CanceledError(undefined, undefined, config));
+    const cancel = (reason: unknown): void => {
+      // (The types of axios have its parameters in another order than the code of every version.)
+      const error = new (CanceledError as unknown as new (message: undefined, config: unknown) => Error)(
+        undefined,
+        config,
+      );
+      reject(axios.isCancel(reason) ? (reason) : error);
+    };
     const giveUp = (): void => {
       const message = config.timeoutErrorMessage ?? `timeout of ${timeout}ms exceeded`;
       reject(new AxiosError(message, AxiosError.ECONNABORTED, config));
     };
-    const timer = timeout ? setTimeout(giveUp, timeLeft) : undefined;
+    const timer = timeout ? after(timeLeft, giveUp) : undefined;
     const stop = (): void => {
       clearTimeout(timer);
       signal?.removeEventListener?.("abort", cancel);
       cancelling?.unsubscribe(cancel);
     };
-    if (signal?.aborted) cancel();
+    if (signal?.aborted) cancel(undefined);
     signal?.addEventListener?.("abort", cancel);
     cancelling?.subscribe(cancel);
     work.then(resolve, reject).finally(stop);

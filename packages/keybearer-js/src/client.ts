@@ -1,6 +1,7 @@
 /** The core, with what every transport shares: requests with both credentials, and a page's own behaviour. */
 
 import { createParts, type Core, type CoreOptions, type Parts } from "./core.js";
+import { ServiceUnavailableError } from "./errors.js";
 import { createExchange, type Exchange } from "./exchange.js";
 import { goToLogin } from "./login-page.js";
 import { checkedOrigin, createBareWarning } from "./origins.js";
@@ -64,14 +65,15 @@ export interface Client {
 /** A client, and the protocol for its transports. */
 export function createClient(options: KeybearerOptions): Client {
   const parts = createParts({
-    onSessionExpired: () => {
-      goToLogin(options.loginPage ?? "/login");
-    },
     ...options,
+    onSessionExpired:
+      options.onSessionExpired ??
+      (() => {
+        goToLogin(options.loginPage ?? "/login");
+      }),
   });
-  const { baseURL } = parts;
   const others = (options.origins ?? []).map((origin) => checkedOrigin(origin, options.insecureOrigins).origin);
-  const origins = new Set([baseURL.origin, ...others]);
+  const origins = new Set([new URL(parts.base).origin, ...others]);
   const exchange = createExchange({ ...parts, origins, warnBare: createBareWarning() });
   const leavePage = typeof document === "undefined" || options.proactive === false ? undefined : watchPage(parts);
   const keybearer = extend(parts.core, {
@@ -92,10 +94,10 @@ export function extend<Base extends object, More extends object>(base: Base, mor
   });
 }
 
-function createAccount({ ask, baseURL, timeout }: Parts, exchange: Exchange): Omit<Keybearer, keyof Core> {
+function createAccount({ ask, base, timeout }: Parts, exchange: Exchange): Omit<Keybearer, keyof Core> {
   const send = async (method: string, path: string): Promise<unknown> => {
     const answer = await exchange<Answer>({
-      url: new URL(`${baseURL.href}/${path}`),
+      url: new URL(`${base}/${path}`),
       hasAuthorization: false,
       skipAuth: false,
       skipRefresh: false,
@@ -107,13 +109,17 @@ function createAccount({ ask, baseURL, timeout }: Parts, exchange: Exchange): Om
       codeOf: () => Promise.resolve(undefined),
       markRetried: () => undefined,
     });
+    const { data } = fields(answer.document);
     if (answer.status >= 300) throw refusalOf(answer);
-    return fields(answer.document).data;
+    // Whoever answers 200 with something else is not the service.
+    if (answer.status !== 204 && typeof data !== "object") throw new ServiceUnavailableError();
+    return data;
   };
   return {
     inspect: async () => resourceOf(await send("GET", "oauth/token/info")) as unknown as TokenInfo,
     profile: async () => resourceOf(await send("GET", "users/me")) as unknown as Profile,
-    sessions: async () => ((await send("GET", "sessions")) as unknown[]).map(resourceOf) as unknown as OwnSession[],
+    sessions: async () =>
+      Object.values((await send("GET", "sessions")) as unknown[]).map(resourceOf) as unknown as OwnSession[],
     endSession: async (id) => {
       await send("DELETE", `sessions/${encodeURIComponent(id)}`);
     },

@@ -60,57 +60,65 @@ export interface Core {
 export interface Parts {
   readonly core: Core;
   readonly apiKey: string;
-  readonly baseURL: URL;
+  /** The origin and the base path of the service, without a slash at the end. */
+  readonly base: string;
   readonly timeout: number;
   readonly events: Events;
   readonly vault: Vault;
   readonly refresher: Refresher;
-  /** Takes over what another tab has stored since, and tells the listeners. */
-  readonly look: () => Promise<void>;
+  /** Takes over what another tab has stored since, and tells the listeners. At once when the storage is synchronous. */
+  readonly look: () => Promise<void> | undefined;
   /** A call of the service; rejects with ServiceUnavailableError without an answer. */
   readonly ask: (call: Call) => Promise<Answer>;
+  /** Ends the calls under way. */
+  readonly stop: () => void;
 }
 
 export function createParts(options: CoreOptions): Parts {
   const { storageKey = "keybearer", timeout = 10_000, lockWait = 15_000 } = options;
   const apiKey = checkedKey(options.apiKey ?? keyOfTheBuild());
-  const baseURL = checkedOrigin(options.baseURL.replace(/\/+$/, ""), options.insecureOrigins);
+  const { origin, pathname } = checkedOrigin(options.baseURL, options.insecureOrigins);
+  const base = origin + pathname.replace(/\/+$/, "");
 
   const events = createEvents();
   subscribeHandlers(events, options);
   const { open, isShared } = chooseStorage(options.storage);
   const vault = createVault(open, storageKey, events);
-  const service = createService(baseURL.href, apiKey, options.fetch ?? globalThis.fetch.bind(globalThis));
+  const { call, stop } = createService(base, apiKey, options.fetch ?? globalThis.fetch.bind(globalThis));
   const lockName = isShared ? `keybearer:${storageKey}` : undefined;
-  const refresher = createRefresher(vault, service, events, { lockName, timeout, lockWait });
-  const ask = (call: Call): Promise<Answer> =>
-    service(call).catch(() => {
+  const refresher = createRefresher(vault, call, events, { lockName, timeout, lockWait });
+  const ask = (what: Call): Promise<Answer> =>
+    call(what).catch(() => {
       throw new ServiceUnavailableError();
     });
-  const look = async (): Promise<void> => {
-    await vault.load();
+  const look = (): Promise<void> | undefined => {
+    const loading = vault.load();
+    if (loading) return loading.then(events.flush);
     events.flush();
+    return undefined;
   };
-  const parts = { look, apiKey, baseURL, timeout, events, vault, refresher, ask };
+  const parts = { look, apiKey, base, timeout, events, vault, refresher, ask, stop };
   return { ...parts, core: createCore(parts, storageKey) };
 }
 
 function createCore(parts: Omit<Parts, "core">, storageKey: string): Core {
-  const { events, look, refresher, vault } = parts;
+  const { events, look, refresher, stop, vault } = parts;
   const stateOf = createStates();
   let isLoaded = false;
   const onLoaded = (): void => {
     isLoaded = true;
+    events.emit("ready", {});
     events.flush();
   };
-  const loading = vault.load();
+  const loading = look();
   if (!loading) onLoaded();
+  const unfollow = followStorage(look, storageKey);
 
   return {
     get session() {
       return stateOf(vault.entry, isLoaded);
     },
-    ready: Promise.resolve(loading).then(onLoaded),
+    ready: Promise.resolve(loading?.then(onLoaded)),
     login: (username, password) => logIn(parts, username, password),
     logout: (how) => logOut(parts, how?.allDevices === true),
     refresh: async () => {
@@ -119,7 +127,10 @@ function createCore(parts: Omit<Parts, "core">, storageKey: string): Core {
     },
     on: events.on,
     subscribe: events.onAny,
-    dispose: followStorage(look, storageKey),
+    dispose: () => {
+      unfollow();
+      stop();
+    },
   };
 }
 
@@ -138,26 +149,26 @@ async function logIn({ ask, events, timeout, vault }: Calls, username: string, p
 async function logOut({ ask, events, timeout, vault }: Calls, allDevices: boolean): Promise<LogoutOutcome> {
   await vault.load();
   const { session } = vault.entry;
-  await vault.end("signed_out");
+  if (session) await vault.leave();
   events.flush();
   if (!session) return "alreadyEnded";
-  const { status } = await ask({
+  const { status, document } = await ask({
     method: "POST",
     path: `oauth/token/revoke${allDevices ? "?allDevices=true" : ""}`,
     headers: { Authorization: `Bearer ${session.accessToken}` },
     body: { refresh_token: session.refreshToken },
     timeout,
     keepalive: true,
-  }).catch(() => ({ status: 0 }));
-  return status === 200 ? "revoked" : status === 401 ? "alreadyEnded" : "unreachable";
+  }).catch(() => ({ status: 0, document: undefined }));
+  return status === 200 && document ? "revoked" : status === 401 ? "alreadyEnded" : "unreachable";
 }
 
 /** Hears of the other tabs until the result is called. */
-function followStorage(look: () => Promise<void>, storageKey: string): () => void {
-  if (typeof window === "undefined") return () => undefined;
+function followStorage(look: () => unknown, storageKey: string): () => void {
+  if (typeof document === "undefined") return () => undefined;
   const onStorage = ({ key }: StorageEvent): void => {
     // No key: everything was cleared.
-    if (key === storageKey || key === null) void look();
+    if (key === storageKey || key === null) look();
   };
   window.addEventListener("storage", onStorage);
   return () => {

@@ -19,6 +19,8 @@ export interface KeybearerEvents {
   storageCorrupted: { readonly newer: boolean };
   /** The storage throws; tokens are kept in memory meanwhile. Once. */
   storageUnavailable: Record<string, never>;
+  /** An asynchronous storage has been read for the first time. */
+  ready: Record<string, never>;
 }
 
 export type EventName = keyof KeybearerEvents;
@@ -30,7 +32,7 @@ export interface Events {
   readonly onAny: (listener: () => void) => () => void;
   emit<Name extends EventName>(name: Name, event: KeybearerEvents[Name]): void;
   /** Tells the listeners what was emitted since, in order. Never called under the lock. */
-  flush(): void;
+  readonly flush: () => void;
 }
 
 export function createEvents(): Events {
@@ -60,11 +62,11 @@ export function createEvents(): Events {
   };
 }
 
-/** A listener that throws harms nobody. */
-function shielded(call: () => void): void {
-  try {
-    call();
-  } catch (error) {
+/** A listener that throws harms nobody, nor does one that rejects. */
+function shielded(call: () => unknown): void {
+  new Promise((resolve) => {
+    resolve(call());
+  }).catch((error: unknown) => {
     console.warn("keybearer: a listener threw", error);
-  }
+  });
 }

@@ -1,6 +1,6 @@
 /** One request of the user's program, whatever sends it: both credentials, refresh on 401, exactly one retry (R6-R10). */
 
-import { ApiKeyError, NonReplayableBodyError, SessionExpiredError } from "./errors.js";
+import { ApiKeyError, isKeybearerError, NonReplayableBodyError, SessionExpiredError } from "./errors.js";
 import type { Events } from "./events.js";
 import type { Refresher } from "./refresh.js";
 import type { Entry, Session } from "./record.js";
@@ -26,17 +26,17 @@ export interface Outgoing<Reply> {
   statusOf(reply: Reply): number | undefined;
   /** The code of the error document in a 403. */
   codeOf(reply: Reply): Promise<string | undefined>;
-  /** Called before the request is sent again. */
-  markRetried(): void;
+  /** Called before the request is sent again, with the answer that nobody reads. */
+  markRetried(unread: Reply): void;
 }
 
 export interface ExchangeParts {
   readonly vault: Vault;
   readonly refresher: Refresher;
-  readonly look: () => Promise<void>;
+  readonly look: () => Promise<void> | undefined;
   readonly events: Events;
   readonly apiKey: string;
-  readonly baseURL: URL;
+  readonly base: string;
   readonly origins: ReadonlySet<string>;
   readonly warnBare: (origin: string) => void;
 }
@@ -46,26 +46,29 @@ export type Exchange = <Reply>(request: Outgoing<Reply>) => Promise<Reply>;
 export function createExchange(parts: ExchangeParts): Exchange {
   const { vault, refresher, events, apiKey, origins, look } = parts;
 
-  const load = async (): Promise<Entry> => {
-    await look();
-    return vault.entry;
-  };
-
   /** The entry to send a request with, when whatever it has to wait for is over. */
   const entryFor = async (request: Outgoing<unknown>): Promise<Entry> => {
-    const { session } = await load();
-    if (!session) return vault.entry;
-    if (refresher.awaited) await request.wait(refresher.awaited);
-    else if (!request.replayable && isNearEnd(session)) await request.wait(refresher.refresh());
+    const loading = look();
+    if (loading) await request.wait(loading);
+    const { entry } = vault;
+    const { session } = entry;
+    if (session && refresher.awaited) await request.wait(refresher.awaited);
+    else if (session && !request.replayable && left(session) <= margin(session)) {
+      await request.wait(refresher.refresh(true)).catch((error: unknown) => {
+        if (left(session) <= 0 || !isKeybearerError(error)) throw error;
+      });
+    }
+    // What one user began does not go out in another's name.
+    if (session && vault.entry.generation !== entry.generation) throw new SessionExpiredError();
     return vault.entry;
   };
 
   /** What to retry with after a 401 to `failed`; undefined when somebody else is signed in by now, or nobody. */
   const renewed = async (failed: Entry): Promise<Session | null> => {
-    const current = await load();
-    const isCurrent = current.session?.accessToken === failed.session?.accessToken;
-    if (isCurrent || refresher.awaited) await refresher.refresh();
-    else if (current.ended === "expired") throw new SessionExpiredError();
+    await look();
+    const { session, ended } = vault.entry;
+    if (session?.accessToken === failed.session?.accessToken || refresher.awaited) await refresher.refresh();
+    else if (ended === "expired") throw new SessionExpiredError();
     return vault.entry.generation === failed.generation ? vault.entry.session : null;
   };
 
@@ -87,7 +90,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const withBearer = (session: Session | null) =>
       session ? { ...key, Authorization: `Bearer ${session.accessToken}` } : key;
 
-    if (request.skipAuth || request.hasAuthorization || isPublic(url, parts.baseURL)) {
+    if (request.skipAuth || request.hasAuthorization || isPublic(url, parts.base)) {
       return checked(request, await request.send(key));
     }
     const entry = await entryFor(request);
@@ -98,7 +101,7 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const session = await request.wait(renewed(entry));
     if (!session) return reply;
     if (!request.replayable) throw new NonReplayableBodyError();
-    request.markRetried();
+    request.markRetried(reply);
     events.emit("retried", { origin: url.origin, path: url.pathname });
     events.flush();
     return checked(request, await request.send(withBearer(session)));
@@ -106,9 +109,9 @@ export function createExchange(parts: ExchangeParts): Exchange {
 }
 
 /** Log in and refresh act for nobody yet: they take the Api-Key alone. */
-function isPublic(url: URL, base: URL): boolean {
-  if (url.origin !== base.origin || !url.pathname.startsWith(base.pathname)) return false;
-  return /^\/oauth\/token(\/refresh)?\/?$/.test(url.pathname.slice(base.pathname.length));
+function isPublic({ origin, pathname }: URL, base: string): boolean {
+  const path = (origin + pathname).replace(/\/$/, "");
+  return path === `${base}/oauth/token` || path === `${base}/oauth/token/refresh`;
 }
 
 /** How long before its end, in milliseconds, an access token is due for a new one. */
@@ -116,6 +119,7 @@ export function margin({ lifetime }: Session): number {
   return Math.min(60_000, lifetime / 5);
 }
 
-function isNearEnd(session: Session): boolean {
-  return Date.now() + session.clockOffset >= session.expiresAt - margin(session);
+/** Milliseconds that the access token has left. */
+export function left({ clockOffset, expiresAt }: Session): number {
+  return expiresAt - Date.now() - clockOffset;
 }

@@ -4,6 +4,7 @@ import { createClient, extend, type Keybearer, type KeybearerOptions } from "./c
 import type { Exchange, Outgoing } from "./exchange.js";
 import { parseJson } from "./record.js";
 import { codeOf, type Fetch } from "./service.js";
+import { baseOfPage, isBrowser } from "./surroundings.js";
 
 export type { Keybearer, KeybearerOptions, OwnSession, Profile, TokenInfo } from "./client.js";
 export { returnAddress } from "./login-page.js";
@@ -29,12 +30,12 @@ export function createKeybearer(options: KeybearerOptions): FetchKeybearer {
 }
 
 function createFetch(exchange: Exchange, fetch: Fetch): FetchWithCredentials {
-  return (input, { skipAuth, skipRefresh, ...init } = {}) => {
+  return async (input, { skipAuth, skipRefresh, ...init } = {}) => {
     const original = input instanceof Request ? input : undefined;
     const text = input instanceof Request ? input.url : String(input);
-    const url = new URL(text, typeof location === "undefined" ? undefined : location.href);
+    const url = new URL(text, baseOfPage());
     const headers = new Headers(init.headers ?? original?.headers);
-    const signal = init.signal ?? original?.signal;
+    const signal = init.signal ?? original?.signal ?? null;
     const request: Outgoing<Response> = {
       url,
       hasAuthorization: headers.has("Authorization"),
@@ -47,14 +48,23 @@ function createFetch(exchange: Exchange, fetch: Fetch): FetchWithCredentials {
         const own = new Headers(headers);
         for (const [name, value] of Object.entries(credentials)) own.set(name, value);
         // A Request's body can be read once: each attempt reads a copy.
-        return sendPinned(fetch, url, () => original?.clone() ?? url, { ...init, headers: own });
+        return sendPinned(fetch, url, () => original?.clone() ?? url, { ...init, headers: own, signal });
       },
       statusOf: ({ status }) => status,
-      codeOf: async (response) => codeOf(parseJson(await response.clone().text())),
-      markRetried: () => undefined,
+      codeOf: async (response) => (isJson(response) ? codeOf(parseJson(await response.clone().text())) : undefined),
+      markRetried: discard,
     };
     return exchange(request);
   };
+}
+
+function isJson({ headers }: Response): boolean {
+  return /\bjson\b/i.test(headers.get("Content-Type") ?? "");
+}
+
+/** Lets go of the connection of an answer that nobody reads. */
+function discard({ body }: Response): void {
+  void body?.cancel();
 }
 
 function isOneShot(body: unknown): boolean {
@@ -85,7 +95,7 @@ async function sendPinned(fetch: Fetch, url: URL, input: () => Request | URL, in
   const first = input();
   const of = first instanceof Request ? first : undefined;
   const mode = init.redirect ?? of?.redirect ?? "follow";
-  if (typeof document !== "undefined" || mode !== "follow") return fetch(first, init);
+  if (isBrowser() || mode !== "follow") return fetch(first, init);
   const step: RequestInit = { method: of?.method ?? "GET", ...init, redirect: "manual" };
   return follow(fetch, url, step, await fetch(first, step), () => (of ? (input() as Request).body : null));
 }
@@ -99,8 +109,10 @@ async function follow(
 ): Promise<Response> {
   let [at, step, response] = [url, first, answer];
   for (let followed = 0; isRedirect(response); followed += 1) {
-    if (followed === MOST_REDIRECTS) throw new TypeError("Too many redirects.");
+    discard(response);
     at = new URL(response.headers.get("Location") ?? "", at);
+    if (followed === MOST_REDIRECTS || !at.protocol.startsWith("http"))
+      throw new TypeError("fetch failed: a redirect.");
     step = afterRedirect(step, response.status, bodyAgain);
     if (at.origin !== url.origin) step.headers = without(step.headers, ["Api-Key", "Authorization"]);
     response = await fetch(at, step);

@@ -11,7 +11,8 @@ export function goToLogin(loginPage: string): void {
   const target = new URL(loginPage, location.href);
   const isThere = target.origin === location.origin && target.pathname === location.pathname;
   if ((isThere && (!target.hash || target.hash === location.hash)) || isLooping()) return;
-  target.searchParams.set(RETURN_TO, location.pathname + location.search + location.hash);
+  if (target.origin === location.origin)
+    target.searchParams.set(RETURN_TO, location.pathname + location.search + location.hash);
   location.assign(target);
 }
 
@@ -22,7 +23,9 @@ export function returnAddress(fallback = "/"): string {
   if (!wanted) return fallback;
   try {
     const url = new URL(wanted, location.origin);
-    return url.origin === location.origin ? url.pathname + url.search + url.hash : fallback;
+    // A path that begins with two slashes would be another host.
+    const path = url.pathname.replace(/^\/+/, "/") + url.search + url.hash;
+    return url.origin === location.origin ? path : fallback;
   } catch {
     return fallback;
   }

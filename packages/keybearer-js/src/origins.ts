@@ -4,22 +4,23 @@ import { ConfigurationError } from "./errors.js";
 
 const LOOPBACK = /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/;
 
-/** The origin that `text` names. Plain HTTP is refused beyond loopback, unless `insecure` names the origin. */
+/** The URL that `text` is. Plain HTTP is refused beyond loopback, unless `insecure` names its origin. */
 export function checkedOrigin(text: string, insecure: readonly string[] = []): URL {
-  let url: URL;
+  const url = parsed(text);
+  const isAllowed = LOOPBACK.test(url.hostname) || insecure.some((other) => parsed(other).origin === url.origin);
+  if (url.protocol === "https:" || (url.protocol === "http:" && isAllowed)) return url;
+  throw new ConfigurationError(
+    `${url.origin} is not HTTPS: credentials would travel in clear. To allow that, name it in insecureOrigins.`,
+  );
+}
+
+function parsed(text: string): URL {
   try {
-    url = new URL(text);
+    return new URL(text);
   } catch {
-    throw new ConfigurationError(`Not an absolute URL: "${text}".`);
+    // Without the text: it may be a key in the wrong place.
+    throw new ConfigurationError("A URL of the options is not absolute. Write it with https:// and the host.");
   }
-  if (url.protocol === "https:") return url;
-  const isAllowed = LOOPBACK.test(url.hostname) || insecure.some((other) => new URL(other).origin === url.origin);
-  if (url.protocol !== "http:" || !isAllowed) {
-    throw new ConfigurationError(
-      `${url.origin} is not HTTPS: credentials would travel in clear. To allow that, name it in insecureOrigins.`,
-    );
-  }
-  return url;
 }
 
 /** Tells a developer once for each origin that requests to it go out bare; silent in production builds. */

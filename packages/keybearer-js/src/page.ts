@@ -2,26 +2,25 @@
 
 import type { Parts } from "./core.js";
 import { RefreshUnavailableError } from "./errors.js";
-import { margin } from "./exchange.js";
+import { left, margin } from "./exchange.js";
+import { after } from "./surroundings.js";
 
-// setTimeout takes no more: beyond it a timer fires at once.
-const LONGEST_TIMER = 2 ** 31 - 1;
 const SHORTEST_TIMER = 1_000;
 
 /** Watches the page until the result is called. */
 export function watchPage({ vault, refresher, events, look }: Parts): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let refusedToken: string | undefined;
+  let isLeft = false;
 
   const schedule = (pause = SHORTEST_TIMER): void => {
     clearTimeout(timer);
     const { session } = vault.entry;
-    if (!session || session.refreshToken === refusedToken || !isLookedAt()) return;
+    if (isLeft || !session || session.refreshToken === refusedToken || !isLookedAt()) return;
     const before = margin(session);
-    const left = session.expiresAt - before - Date.now() - session.clockOffset;
     // A clock that was set back must not put the refresh off beyond the token's own end.
-    const due = Math.min(left, session.lifetime - before) - (Math.random() * before) / 6;
-    timer = setTimeout(refresh, Math.min(Math.max(due, pause), LONGEST_TIMER));
+    const due = Math.min(left(session), session.lifetime) - before - (Math.random() * before) / 6;
+    timer = after(Math.max(due, pause), refresh);
   };
 
   const refresh = (): void => {
@@ -39,9 +38,12 @@ export function watchPage({ vault, refresher, events, look }: Parts): () => void
     );
   };
 
-  const onLook = (): void => void look().then(onChange);
   const onChange = (): void => {
     schedule();
+  };
+  const onLook = ({ type }: Event): void => {
+    if (type === "online") refresher.resume();
+    void Promise.resolve(look()).then(onChange);
   };
 
   const listening: [EventTarget, string][] = [
@@ -55,6 +57,7 @@ export function watchPage({ vault, refresher, events, look }: Parts): () => void
   return () => {
     for (const [target, name] of listening) target.removeEventListener(name, onLook);
     unsubscribe();
+    isLeft = true;
     clearTimeout(timer);
   };
 }

@@ -67,7 +67,8 @@ function parseSession(read: Fields): Session | undefined {
   const { id, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } = read;
   const user = parseUser(fields(read.user));
   const isWhole =
-    [id, accessToken, refreshToken, idempotencyKey ?? "none"].every(isToken) &&
+    [id, accessToken, refreshToken].every(isToken) &&
+    (idempotencyKey === undefined || /^[\w.-]{22,64}$/.test(idempotencyKey as string)) &&
     [expiresAt, lifetime, clockOffset].every(Number.isFinite);
   if (!user || !isWhole) return undefined;
   return { id, user, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } as Session;
@@ -99,5 +100,6 @@ function text(value: unknown): string | null {
 }
 
 function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+  // Far from the largest that can be counted on from.
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 50;
 }

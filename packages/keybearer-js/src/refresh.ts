@@ -1,15 +1,9 @@
 /** The refresh: one at a time in this tab, one at a time in all tabs, and never a lost session (R5, R6, R9, R10). */
 
-import {
-  ApiKeyError,
-  ConfigurationError,
-  RefreshUnavailableError,
-  SessionExpiredError,
-  type KeybearerError,
-} from "./errors.js";
+import { ApiKeyError, ConfigurationError, RefreshUnavailableError, SessionExpiredError } from "./errors.js";
 import type { Events } from "./events.js";
 import { withLock } from "./lock.js";
-import type { Session } from "./record.js";
+import type { Entry, Session } from "./record.js";
 import { isUnavailable, refusalOf, sessionOf, type Answer, type Service } from "./service.js";
 import type { Vault } from "./vault.js";
 
@@ -32,6 +26,8 @@ export interface Refresher {
    * Rejects with SessionExpiredError, RefreshUnavailableError, ApiKeyError or ConfigurationError.
    */
   refresh(proactive?: boolean): Promise<Session>;
+  /** The network is back: the next refresh is tried without a pause. */
+  resume(): void;
 }
 
 const FIRST_PAUSE = 1_000;
@@ -42,6 +38,8 @@ export function createRefresher(vault: Vault, service: Service, events: Events, 
   let urgent = false;
   let failures = 0;
   let pauseEnds = 0;
+  // Of the login that failed; another one does not wait for it.
+  let pausedGeneration = 0;
 
   /** Seconds. */
   const pauseLeft = (): number => (pauseEnds - performance.now()) / 1000;
@@ -49,6 +47,7 @@ export function createRefresher(vault: Vault, service: Service, events: Events, 
   const unavailable = (retryAfter = 0): RefreshUnavailableError => {
     const pause = Math.min(FIRST_PAUSE * 2 ** failures * (1 + Math.random() / 4), LONGEST_PAUSE);
     failures += 1;
+    pausedGeneration = vault.entry.generation;
     pauseEnds = performance.now() + Math.max(pause, retryAfter * 1000);
     const error = new RefreshUnavailableError(pauseLeft());
     events.emit("refreshUnavailable", { retryAfter: error.retryAfter });
@@ -76,40 +75,47 @@ export function createRefresher(vault: Vault, service: Service, events: Events, 
   const attempt = async (asked: Session): Promise<Session> => {
     await vault.load();
     const { entry } = vault;
-    const held = entry.session;
-    if (!held) throw new SessionExpiredError();
+    const held = current();
     if (held.accessToken !== asked.accessToken) return held;
 
     const answer = await ask(held.refreshToken, await vault.idempotencyKey(randomKey()));
     await vault.load();
     const now = vault.entry;
-    if (now.generation !== entry.generation || now.revision !== entry.revision) {
-      // A logout or a login since then, or another tab's refresh: this answer is late.
-      if (!now.session) throw new SessionExpiredError();
-      return now.session;
-    }
+    if (now.generation !== entry.generation || now.revision !== entry.revision) return current();
     if (!answer || isUndecided(answer)) throw unavailable(answer?.retryAfter);
     const fresh = sessionOf(answer, held.clockOffset);
-    if (!fresh) throw await refused(answer, held);
+    if (!fresh) return refused(answer, entry, held);
     failures = 0;
     await vault.renew(fresh);
     return fresh;
   };
 
-  const refused = async (answer: Answer, held: Session): Promise<KeybearerError> => {
+  /** What is known instead of a late answer: after a logout or a login, or another tab's refresh. */
+  const current = (): Session => {
+    const { session } = vault.entry;
+    if (!session) throw new SessionExpiredError();
+    return session;
+  };
+
+  const refused = async (answer: Answer, entry: Entry, held: Session): Promise<Session> => {
     const error = refusalOf(answer);
     if (answer.status === 401) {
       const endsNow = urgent || Date.now() + held.clockOffset >= held.expiresAt;
-      if (endsNow) await vault.end("expired", error.code);
-      return new SessionExpiredError(error.code);
+      if (endsNow && !(await vault.expire(entry, error.code))) return current();
+      throw new SessionExpiredError(error.code);
     }
-    if (error instanceof ApiKeyError) return error;
-    return new ConfigurationError(`The service refused to refresh: ${answer.status} ${error.code}.`);
+    if (error instanceof ApiKeyError) throw error;
+    throw new ConfigurationError(`The service refused to refresh: ${answer.status} ${error.code}.`);
+  };
+
+  const resume = (): void => {
+    failures = 0;
+    pauseEnds = 0;
   };
 
   const run = async (): Promise<Session> => {
-    const asked = vault.entry.session;
-    if (!asked) throw new SessionExpiredError();
+    const asked = current();
+    if (vault.entry.generation !== pausedGeneration) resume();
     if (pauseLeft() > 0) throw new RefreshUnavailableError(pauseLeft());
     const work = () => attempt(asked);
     return options.lockName === undefined ? work() : withLock(options.lockName, options.lockWait, work);
@@ -127,6 +133,7 @@ export function createRefresher(vault: Vault, service: Service, events: Events, 
   };
 
   return {
+    resume,
     get awaited() {
       return urgent ? underWay : undefined;
     },

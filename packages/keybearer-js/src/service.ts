@@ -2,6 +2,7 @@
 
 import { ApiKeyError, ServiceError, ServiceUnavailableError, type KeybearerError } from "./errors.js";
 import { fields, isToken, parseJson, parseUser, type Fields, type Session } from "./record.js";
+import { after } from "./surroundings.js";
 
 export type Fetch = typeof globalThis.fetch;
 
@@ -31,12 +32,15 @@ export interface Call {
 /** Rejects only when there is no answer. A redirect is none: the Api-Key goes to the service and nowhere else. */
 export type Service = (call: Call) => Promise<Answer>;
 
-export function createService(baseURL: string, apiKey: string, fetch: Fetch): Service {
-  return async ({ method, path, headers, body, timeout, keepalive = false }) => {
+/** A call that `stop` finds under way ends at once, unless it is to outlive its page. */
+export function createService(baseURL: string, apiKey: string, fetch: Fetch): { call: Service; stop: () => void } {
+  const underWay = new Set<AbortController>();
+  const call: Service = async ({ method, path, headers, body, timeout, keepalive = false }) => {
     const patience = new AbortController();
-    const timer = setTimeout(() => {
+    if (!keepalive) underWay.add(patience);
+    const timer = after(timeout, () => {
       patience.abort();
-    }, timeout);
+    });
     const sent = Date.now();
     try {
       const response = await fetch(`${baseURL}/${path}`, {
@@ -52,8 +56,13 @@ export function createService(baseURL: string, apiKey: string, fetch: Fetch): Se
       return read(response, await response.text(), (sent + Date.now()) / 2);
     } finally {
       clearTimeout(timer);
+      underWay.delete(patience);
     }
   };
+  const stop = (): void => {
+    for (const patience of underWay) patience.abort();
+  };
+  return { call, stop };
 }
 
 function read(response: Response, body: string, at: number): Answer {
@@ -100,7 +109,8 @@ export function resourceOf(data: unknown): Fields {
 export function codeOf(document: unknown): string | undefined {
   const { errors } = fields(document);
   const { code } = fields(Array.isArray(errors) ? errors[0] : undefined);
-  return typeof code === "string" ? code : undefined;
+  // Whatever else an answer holds, a token that it repeats for instance, does not become part of an error.
+  return typeof code === "string" && /^[a-z_]+$/.test(code) ? code : undefined;
 }
 
 /** Whether nothing is known of what the service decided: it may be asked again. */

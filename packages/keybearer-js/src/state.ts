@@ -14,10 +14,8 @@ export function createStates(): (entry: Entry, isLoaded: boolean) => SessionStat
   let known: SessionState | undefined;
   return ({ session }, isLoaded) => {
     const status = session ? "signedIn" : isLoaded ? "signedOut" : "loading";
-    const sessionId = session?.id ?? null;
-    if (known?.status !== status || known.sessionId !== sessionId) {
-      known = { status, user: session?.user ?? null, sessionId };
-    }
-    return known;
+    const state: SessionState = { status, user: session?.user ?? null, sessionId: session?.id ?? null };
+    if (JSON.stringify(known) !== JSON.stringify(state)) known = state;
+    return known ?? state;
   };
 }

@@ -20,7 +20,7 @@ export interface ChosenStorage {
 export function chooseStorage(
   choice: StorageChoice = typeof document === "undefined" ? "memory" : "local",
 ): ChosenStorage {
-  if (typeof choice === "object") return { open: () => choice, isShared: true };
+  if (typeof choice === "object") return { open: () => choice, isShared: typeof document === "object" };
   if (choice === "local") return { open: () => localStorage, isShared: true };
   return { open: choice === "session" ? () => sessionStorage : undefined, isShared: false };
 }

@@ -12,8 +12,10 @@ export interface Vault {
   begin(session: Session): Promise<void>;
   /** A refresh of the login of the current entry. */
   renew(session: Session): Promise<void>;
-  /** The login is over: what remains is the news of it, which wins over a late answer in any tab. */
-  end(ending: Ending, code?: string): Promise<void>;
+  /** The user's own logout. What remains is the news of it, which wins over a late answer in any tab. */
+  leave(): Promise<void>;
+  /** The service has ended the login of `of`. False, and nothing is done, when the storage has something newer by now. */
+  expire(of: Entry, code: string): Promise<boolean>;
   /** The Idempotency-Key of the next refresh: the one that is stored by now, or `fresh`. */
   idempotencyKey(fresh: string): Promise<string>;
 }
@@ -22,6 +24,7 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
   let entry = SIGNED_OUT;
   // As last read from the storage or written to it: the same text again is no news, whatever became of a write since.
   let seen: string | null = null;
+  let writes = 0;
   let warned = false;
 
   const warn = (): void => {
@@ -29,13 +32,21 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     warned = true;
   };
 
-  const attempt = <T>(call: (storage: TokenStorage) => T | Promise<T>, then: (value: T) => void | Promise<void>) => {
-    if (!open) return undefined;
+  const attempt = <T>(
+    call: (storage: TokenStorage) => T | Promise<T>,
+    then: (value: T) => void | Promise<void>,
+    otherwise?: () => void | Promise<void>,
+  ): void | Promise<void> => {
+    const failed = (): void | Promise<void> => {
+      warn();
+      return otherwise?.();
+    };
+    if (!open) return;
     try {
       const value = call(open());
-      return value instanceof Promise ? value.then(then).catch(warn) : then(value);
+      return isPromise(value) ? Promise.resolve(value).then(then).catch(failed) : then(value);
     } catch {
-      return warn();
+      return failed();
     }
   };
 
@@ -45,11 +56,20 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     announce(events, previous, next, code);
   };
 
-  const save = (): void | Promise<void> => {
+  const remove = (): void | Promise<void> =>
+    attempt(
+      (from) => from.removeItem(key),
+      () => void (seen = null),
+    );
+
+  /** An older record of the same login is left when it cannot be replaced, with its Idempotency-Key; another's is not. */
+  const save = (otherwise?: () => void | Promise<void>): void | Promise<void> => {
     const text = JSON.stringify(entry);
+    writes += 1;
     return attempt(
       (to) => to.setItem(key, text),
       () => void (seen = text),
+      otherwise,
     );
   };
 
@@ -66,25 +86,26 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     }
     forget();
     events.emit("storageCorrupted", { newer: stored === "newer" });
-    if (stored === "newer") return undefined;
-    return attempt(
-      (from) => from.removeItem(key),
-      () => void (seen = null),
-    );
+    return stored === "newer" ? undefined : remove();
   };
 
-  const load = () => {
-    const known = seen;
+  const load = (): void | Promise<void> => {
+    const before = writes;
     // What a slow storage read before a write of this tab's is no news.
     return attempt(
       (from) => from.getItem(key),
-      (text) => (seen === known ? take(text) : undefined),
+      (text) => (writes === before ? take(text) : undefined),
     );
   };
 
-  const write = (next: Entry, code?: string): void | Promise<void> => {
-    set(next, code);
+  const write = (next: Entry): void | Promise<void> => {
+    set(next);
     return save();
+  };
+
+  const end = (ended: Ending, code?: string): void | Promise<void> => {
+    set({ ...SIGNED_OUT, generation: entry.generation + 1, ended }, code);
+    return save(remove);
   };
 
   return {
@@ -94,14 +115,21 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     load,
     async begin(session) {
       await load();
-      await write({ ...SIGNED_OUT, generation: entry.generation + 1, session });
+      // Above what any tab has seen, one that knows of logins before the storage was cleared too.
+      set({ ...SIGNED_OUT, generation: Math.max(entry.generation + 1, Date.now()), session });
+      await save(remove);
     },
     async renew(session) {
       await write({ ...entry, revision: entry.revision + 1, session });
     },
-    async end(ended, code) {
+    async leave() {
+      await end("signed_out");
+    },
+    async expire(of, code) {
       await load();
-      await write({ ...SIGNED_OUT, generation: entry.generation + 1, ended }, code);
+      const isSame = entry.generation === of.generation && entry.revision === of.revision;
+      if (isSame) await end("expired", code);
+      return isSame;
     },
     async idempotencyKey(fresh) {
       const { session } = entry;
@@ -113,6 +141,10 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
       return entry.session?.idempotencyKey ?? fresh;
     },
   };
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | null)?.then === "function";
 }
 
 function announce(events: Events, previous: Entry, next: Entry, code?: string): void {

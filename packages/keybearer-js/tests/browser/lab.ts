@@ -40,6 +40,8 @@ export interface Lab {
   /** The same in a browser of its own, where one tab is in front and the others are hidden. */
   openProfile: () => Promise<Profile>;
   openTab: (opening?: Opening) => Promise<Tab>;
+  /** Ends the session of whoever is signed in in the tab, which is not told. */
+  endSession: (tab: Tab) => Promise<void>;
   /** How many refreshes have reached the service's proxy. */
   refreshes: () => Promise<number>;
 }
@@ -104,6 +106,13 @@ export function startLab(settings: Readonly<Record<string, string>> = {}): Lab {
       await page.bringToFront();
       await page.addInitScript(`window.options = ${JSON.stringify(options)};\n${before}`);
       return openTab(page, url ?? `${stage.pages}/program.page.html`, stage.users[0]!);
+    },
+    async endSession(tab) {
+      const { session } = (await tab.stored())!;
+      const headers = { "Api-Key": stage.publishableKey, "Content-Type": "application/json" };
+      const body = JSON.stringify({ refresh_token: session!.refreshToken });
+      const answer = await fetch(stage.auth + REVOKE, { method: "POST", headers, body });
+      expect(answer.status).toBe(200);
     },
     refreshes: async () => (await stage.journal({ target: "auth", path: REFRESH })).length,
   };

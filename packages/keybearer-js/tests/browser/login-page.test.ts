@@ -8,8 +8,7 @@ const lab = startLab();
 
 /** The session is over at the service, and the guard knows it. */
 async function endSession(tab: Tab): Promise<void> {
-  const { session } = (await tab.stored())!;
-  await lab.stage.command("sessions", "revoke", session!.id);
+  await lab.endSession(tab);
   await expect.poll(() => tab.send(lab.notes, { skipRefresh: true }), PATIENCE).toMatchObject({ status: 401 });
 }
 

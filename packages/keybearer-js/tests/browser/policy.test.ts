@@ -20,15 +20,18 @@ const lab = startLab();
 
 const strict = (url: string): string => url.replace(lab.stage.pages, `${lab.stage.pages}/csp`);
 
-test.each(TRANSPORTS)("C45: login, refresh, retry and logout by %s need nothing that a strict policy forbids", async (transport) => {
-  const tab = await lab.openTab({ transport, url: strict(lab.program), before: WATCH });
-  await tab.login();
-  await tab.spoilToken();
-  expect(await tab.send(lab.notes)).toEqual({ status: 200, body: [] });
-  expect(await tab.page.evaluate(() => window.client.logout())).toBe("revoked");
-  expect(await lab.refreshes()).toBe(1);
-  expect(await tab.page.evaluate(() => window.violations)).toEqual([]);
-});
+test.each(TRANSPORTS)(
+  "C45: login, refresh, retry and logout by %s need nothing that a strict policy forbids",
+  async (transport) => {
+    const tab = await lab.openTab({ transport, url: strict(lab.program), before: WATCH });
+    await tab.login();
+    await tab.spoilToken();
+    expect(await tab.send(lab.notes)).toEqual({ status: 200, body: [] });
+    expect(await tab.page.evaluate(() => window.client.logout())).toBe("revoked");
+    expect(await lab.refreshes()).toBe(1);
+    expect(await tab.page.evaluate(() => window.violations)).toEqual([]);
+  },
+);
 
 test("C45: React draws the session under a strict policy", async () => {
   const tab = await lab.openTab({ url: strict(lab.react), before: WATCH });

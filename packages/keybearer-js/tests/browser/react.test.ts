@@ -45,7 +45,7 @@ test("C44: useSession draws the end of a session that has expired", async () => 
   const tab = await lab.openTab({ url: lab.react, loginPage: "/react.page.html" });
   await tab.login();
   await expectDrawn(tab, `signedIn ${stage.users[0]!.username}`);
-  await stage.command("sessions", "revoke", (await tab.stored())!.session!.id);
+  await lab.endSession(tab);
   await expect.poll(() => tab.send(notes), PATIENCE).toEqual({ error: "session_expired" });
   await expectDrawn(tab, "signedOut nobody");
 });

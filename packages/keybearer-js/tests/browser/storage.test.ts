@@ -92,18 +92,21 @@ test.each<[string, () => Promise<Opening>]>([
   ["blocked by the browser's owner", openBlocking],
   ["full", () => Promise.resolve({ before: FILL })],
   ["throwing whatever is asked", () => Promise.resolve({ before: THROW })],
-])("C34: with a storage that is %s the tokens are in memory, with one warning and no exception", async (_how, opening) => {
-  const tab = await lab.openTab(await opening());
-  await tab.login();
-  expect(await tab.refresh()).toBe("");
-  expect(await tab.refresh()).toBe("");
-  expect(await tab.send(lab.notes)).toEqual({ status: 200, body: [] });
-  const told = (await tab.told()).map(({ name }) => name);
-  expect(told.filter((name) => name !== "refreshed").sort()).toEqual(["signedIn", "storageUnavailable"]);
-  expect(await tab.page.evaluate(() => window.client.logout())).toBe("revoked");
-  expect(await statusOf(tab)).toBe("signedOut");
-  expect(await tab.told("storageUnavailable")).toHaveLength(1);
-});
+])(
+  "C34: with a storage that is %s the tokens are in memory, with one warning and no exception",
+  async (_how, opening) => {
+    const tab = await lab.openTab(await opening());
+    await tab.login();
+    expect(await tab.refresh()).toBe("");
+    expect(await tab.refresh()).toBe("");
+    expect(await tab.send(lab.notes)).toEqual({ status: 200, body: [] });
+    const told = (await tab.told()).map(({ name }) => name);
+    expect(told.filter((name) => name !== "refreshed").sort()).toEqual(["signedIn", "storageUnavailable"]);
+    expect(await tab.page.evaluate(() => window.client.logout())).toBe("revoked");
+    expect(await statusOf(tab)).toBe("signedOut");
+    expect(await tab.told("storageUnavailable")).toHaveLength(1);
+  },
+);
 
 const THROW = `
   for (const name of ["getItem", "setItem", "removeItem"]) {
@@ -171,9 +174,12 @@ test("C35: a record that a newer version has written is left alone", async () =>
 test("C35: a record that is spoilt while the page is open signs out, and sends nothing of itself", async () => {
   const tab = await lab.openTab();
   await tab.login();
-  await tab.page.evaluate((record) => {
-    localStorage.setItem("keybearer", record);
-  }, withTokens({ accessToken: "a\nb" }));
+  await tab.page.evaluate(
+    (record) => {
+      localStorage.setItem("keybearer", record);
+    },
+    withTokens({ accessToken: "a\nb" }),
+  );
   expect(await tab.send(lab.notes)).toMatchObject({ status: 401 });
   expect((await tab.told()).map(({ name }) => name)).toEqual(["signedIn", "signedOut", "storageCorrupted"]);
   const [sent] = await lab.stage.journal({ target: "api" });

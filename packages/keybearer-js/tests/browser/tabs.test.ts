@@ -39,6 +39,17 @@ async function expectSignedOut(tabs: readonly Tab[], events: Told["name"][]): Pr
   }
 }
 
+test("C15: again and again, tabs in different processes meet the same 401 and cost one refresh", async () => {
+  const { stage } = lab;
+  const tabs = await openTabs(5, { context: await lab.openContext() });
+  for (let round = 0; round < 10; round += 1) {
+    await stage.clearJournal();
+    await tabs[round % 5]!.spoilToken();
+    expect((await sendFromAll(tabs)).size).toBe(1);
+    expect(await lab.refreshes(), `round ${round}`).toBe(1);
+  }
+});
+
 test("C16: a tab that is frozen in its refresh holds another up for 16 s at most, and nobody is logged out", async () => {
   const { stage, notes } = lab;
   const { context } = await lab.openProfile();
@@ -49,7 +60,7 @@ test("C16: a tab that is frozen in its refresh holds another up for 16 s at most
   await stage.inject({ target: "auth", path: REFRESH, times: 1, action: { kind: "gate_after", name: "refresh" } });
   const waiting = frozen.send(`${notes}?frozen`);
   await stage.waitAtGate("refresh");
-  const { thaw } = await freeze(frozen.page);
+  const freezing = await freeze(frozen.page);
   await stage.openGate("refresh");
 
   const { outcome, after } = await other.page.evaluate(async (url) => {
@@ -58,7 +69,7 @@ test("C16: a tab that is frozen in its refresh holds another up for 16 s at most
   }, notes);
   expect(outcome).toEqual({ status: 200, body: [] });
   expect(after).toBeLessThan(LONGEST_WAIT);
-  await thaw();
+  await freezing.thaw();
   expect(await waiting).toEqual({ status: 200, body: [] });
   expect((await sendFromAll([frozen, other])).size).toBe(1);
   const keys = (await stage.journal({ path: REFRESH })).map(({ headers }) => headers["idempotency-key"]);
@@ -168,7 +179,6 @@ test("C20: a logout without a service in reach signs out all the same", async ()
 test("C28: a refused refresh ends nothing when another tab has stored newer tokens meanwhile", async () => {
   const { stage, notes } = lab;
   const [tab, other] = await openTabs(2, { context: await lab.openContext() });
-  const { session } = (await tab.stored())!;
   const elsewhere = await lab.openTab();
   await elsewhere.login();
   const newer = (await elsewhere.stored())!.session;
@@ -176,7 +186,7 @@ test("C28: a refused refresh ends nothing when another tab has stored newer toke
   await stage.inject({ target: "auth", path: REFRESH, times: 1, action: { kind: "gate", name: "refresh" } });
   const waiting = tab.send(notes);
   await stage.waitAtGate("refresh");
-  await stage.command("sessions", "revoke", session!.id);
+  await lab.endSession(tab);
   await other.page.evaluate((tokens) => {
     const entry = JSON.parse(localStorage.getItem("keybearer")!) as { revision: number };
     localStorage.setItem("keybearer", JSON.stringify({ ...entry, revision: entry.revision + 1, session: tokens }));

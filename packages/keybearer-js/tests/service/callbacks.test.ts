@@ -1,22 +1,23 @@
 /** What listeners may do, and when they are called (C16, C18, C40). */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { EventName } from "../../src/events.js";
 import { FLAVOURS } from "./flavours.js";
 import {
   EVENTS,
   logIn,
   NOTES,
+  Notebook,
   open,
   REFRESH,
   refreshes,
   rejection,
   signedIn,
   UNAUTHORIZED,
-  useStage,
+  stageOfFile,
   type Opened,
+  type SessionEvent,
 } from "./staged.js";
 
-const stage = useStage();
+const stage = stageOfFile();
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -45,7 +46,7 @@ class Locks {
 }
 
 /** What has to happen for an event to come; the session before it is that of the first user, and over. */
-const occasions: Readonly<Record<EventName, (opened: Opened) => Promise<unknown>>> = {
+const occasions: Readonly<Record<SessionEvent, (opened: Opened) => Promise<unknown>>> = {
   signedIn: (opened) => logIn(stage, opened),
   refreshed: ({ keybearer }) => keybearer.refresh(),
   signedOut: ({ keybearer }) => keybearer.logout(),
@@ -76,11 +77,18 @@ const occasions: Readonly<Record<EventName, (opened: Opened) => Promise<unknown>
 describe.each(EVENTS)("%s", (name) => {
   const flavour = FLAVOURS[0]!;
 
+  /** As in a page: with the storage that every tab has, and locks for it. */
+  async function signedInWithLocks(locks: Locks): Promise<Opened> {
+    const notebook = new Notebook();
+    vi.stubGlobal("localStorage", notebook);
+    vi.stubGlobal("navigator", { locks });
+    return { ...(await signedIn(stage, flavour, { storage: "local" })), notebook };
+  }
+
   test("C16: no listener is called while the lock across tabs is held", async () => {
     const locks = new Locks();
-    vi.stubGlobal("navigator", { locks });
+    const opened = await signedInWithLocks(locks);
     const request = vi.spyOn(locks, "request");
-    const opened = await signedIn(stage, flavour);
     const held: boolean[] = [];
     opened.keybearer.subscribe(() => held.push(locks.isHeld));
     await occasions[name](opened);
@@ -91,8 +99,7 @@ describe.each(EVENTS)("%s", (name) => {
   });
 
   test("C18: every public method may be called from a listener", async () => {
-    vi.stubGlobal("navigator", { locks: new Locks() });
-    const opened = await signedIn(stage, flavour);
+    const opened = await signedInWithLocks(new Locks());
     const { keybearer, send } = opened;
     let called: Promise<unknown> | undefined;
     const everything = async (): Promise<void> => {
@@ -106,7 +113,7 @@ describe.each(EVENTS)("%s", (name) => {
       await logIn(stage, opened, 1);
       keybearer.dispose();
     };
-    keybearer.on(name, () => (called ??= everything()));
+    keybearer.on(name, () => void (called ??= everything()));
     await occasions[name](opened);
     expect(called).toBeDefined();
     await called;
@@ -125,7 +132,7 @@ describe.each(EVENTS)("%s", (name) => {
     await occasions[name](opened);
     expect(told).toEqual(["first", "second"]);
     expect(opened.events).toContain(name);
-    expect(warn).toHaveBeenCalledTimes(1);
+    await expect.poll(() => warn.mock.calls).toHaveLength(1);
     warn.mockRestore();
   });
 
@@ -154,7 +161,7 @@ describe.each(EVENTS)("%s", (name) => {
 test("a listener that asks for a refresh gets a new one, not that which has just ended", async () => {
   const { keybearer } = await signedIn(stage, FLAVOURS[0]!);
   let second: Promise<unknown> | undefined;
-  keybearer.on("refreshed", () => (second ??= keybearer.refresh()));
+  keybearer.on("refreshed", () => void (second ??= keybearer.refresh()));
   await keybearer.refresh();
   await second;
   expect(await refreshes(stage)).toHaveLength(2);

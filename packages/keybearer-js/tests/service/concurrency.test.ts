@@ -10,11 +10,11 @@ import {
   rejection,
   signedIn,
   tally,
-  useStage,
+  stageOfFile,
   type Opened,
 } from "./staged.js";
 
-const stage = useStage();
+const stage = stageOfFile();
 
 function many(count: number, { send }: Opened, url: string): Promise<Received>[] {
   return Array.from({ length: count }, () => send(url));

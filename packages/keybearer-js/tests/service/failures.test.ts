@@ -4,11 +4,11 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { createParts } from "../../src/core.js";
 import type { Action } from "../support/stage.js";
 import { FLAVOURS, type Sent } from "./flavours.js";
-import { NOTES, open, REFRESH, refreshes, rejection, signedIn, useStage } from "./staged.js";
+import { NOTES, open, REFRESH, refreshes, rejection, signedIn, stageOfFile } from "./staged.js";
 
 const RETRY_WINDOW = 1_000;
 
-const stage = useStage({ KEYBEARER_REFRESH_RETRY_WINDOW: String(RETRY_WINDOW / 1000) });
+const stage = stageOfFile({ KEYBEARER_REFRESH_RETRY_WINDOW: String(RETRY_WINDOW / 1000) });
 const flavour = FLAVOURS[0]!;
 
 afterEach(() => {

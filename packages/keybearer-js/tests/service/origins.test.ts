@@ -9,12 +9,12 @@ import {
   refreshes,
   rejection,
   signedIn,
-  useStage,
+  stageOfFile,
   type Notebook,
   type Opened,
 } from "./staged.js";
 
-const stage = useStage();
+const stage = stageOfFile();
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 let warn: MockInstance;
@@ -209,7 +209,7 @@ describe.each(AXIOS_VERSIONS)("%s", (version) => {
     const { instance } = await attached({});
     const seen: unknown[] = [];
     await stage.inject({ target: "api", action: { kind: "redirect", location: stage.other } });
-    await instance.get(stage.api + NOTES, { beforeRedirect: (options) => seen.push({ ...options["headers"] }) });
+    await instance.get(stage.api + NOTES, { beforeRedirect: (options) => seen.push({ ...options.headers }) });
     expect(seen).toHaveLength(1);
     expect(JSON.stringify(seen)).not.toMatch(/api-key|authorization/i);
     expect(await bareHits()).toEqual(["GET /"]);

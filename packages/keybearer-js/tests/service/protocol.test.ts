@@ -12,10 +12,10 @@ import {
   REVOKE,
   signedIn,
   UNAUTHORIZED,
-  useStage,
+  stageOfFile,
 } from "./staged.js";
 
-const stage = useStage();
+const stage = stageOfFile();
 
 describe.each(FLAVOURS)("$name", (flavour) => {
   test("C1: a request carries the Api-Key, and the bearer token once there is one", async () => {

@@ -3,9 +3,19 @@ import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import type { JournalEntry } from "../support/stage.js";
 import { FLAVOURS, type Flavour, type Sent } from "./flavours.js";
-import { bearer, NOTES, refreshes, rejection, signedIn, UNAUTHORIZED, useStage, type Opened } from "./staged.js";
+import {
+  bearer,
+  headersBut,
+  NOTES,
+  refreshes,
+  rejection,
+  signedIn,
+  UNAUTHORIZED,
+  stageOfFile,
+  type Opened,
+} from "./staged.js";
 
-const stage = useStage();
+const stage = stageOfFile();
 
 /** `other` answers to whatever it is sent. */
 function signedInAtOther(flavour: Flavour): Promise<Opened> {
@@ -20,9 +30,9 @@ async function bothTimes(): Promise<[JournalEntry, JournalEntry]> {
   return [first!, second!];
 }
 
-function essence({ method, path, query, headers, bodySha256, bodyBytes }: JournalEntry): object {
-  const { authorization: _, ...others } = headers;
-  return { method, path, query, headers: others, bodySha256, bodyBytes };
+function essence(hit: JournalEntry): object {
+  const { method, path, query, bodySha256, bodyBytes } = hit;
+  return { method, path, query, headers: headersBut(hit, "authorization"), bodySha256, bodyBytes };
 }
 
 const JSON_TYPE = { "Content-Type": "application/json" };

@@ -13,11 +13,11 @@ export const REVOKE = "/v1/api/oauth/token/revoke";
 export const NOTES = "/notes";
 
 /** The stage of this file; without faults and with an empty journal before each test. */
-export function useStage(settings: Readonly<Record<string, string>> = {}): Stage {
+export function stageOfFile(settings: Readonly<Record<string, string>> = {}): Stage {
   const stage = {} as Stage;
   beforeAll(async () => {
     Object.assign(stage, await startStage({ settings }));
-    return stage.close;
+    return () => stage.close();
   });
   afterEach(async () => {
     await stage.clearFaults();
@@ -60,17 +60,20 @@ export class Notebook implements TokenStorage {
   /** The access token is one that the service and the guard answer 401 to: the signature is another's. */
   spoil(): void {
     const [head, claims, signature = ""] = this.session.accessToken.split(".");
-    this.change({ accessToken: [head, claims, [...signature].reverse().join("")].join(".") });
+    this.change({ accessToken: [head, claims, signature.split("").reverse().join("")].join(".") });
   }
 }
 
 export interface Opened extends Subject {
   readonly notebook: Notebook;
   /** The names of the events so far. */
-  readonly events: EventName[];
+  readonly events: SessionEvent[];
 }
 
-export const EVENTS: readonly EventName[] = [
+/** Those that come of what happens to a session. */
+export type SessionEvent = Exclude<EventName, "ready">;
+
+export const EVENTS: readonly SessionEvent[] = [
   "signedIn",
   "refreshed",
   "signedOut",
@@ -91,7 +94,7 @@ export async function open(stage: Stage, flavour: Flavour, options: Partial<Keyb
     storage: notebook,
     ...options,
   });
-  const events: EventName[] = [];
+  const events: SessionEvent[] = [];
   for (const name of EVENTS) subject.keybearer.on(name, () => void events.push(name));
   return { ...subject, notebook, events };
 }
@@ -127,6 +130,10 @@ export function refreshes(stage: Stage): Promise<JournalEntry[]> {
 
 export function bearer(accessToken: string): string {
   return `Bearer ${accessToken}`;
+}
+
+export function headersBut(hit: JournalEntry, ...names: readonly string[]): object {
+  return Object.fromEntries(Object.entries(hit.headers).filter(([name]) => !names.includes(name)));
 }
 
 /** How often each value comes. */

@@ -14,11 +14,11 @@ import {
   refreshes,
   rejection,
   signedIn,
-  useStage,
+  stageOfFile,
   type Opened,
 } from "./staged.js";
 
-const stage = useStage();
+const stage = stageOfFile();
 const flavour = FLAVOURS[0]!;
 
 /** A storage that answers later, each call as late as the test says. */
@@ -226,7 +226,9 @@ describe("C35: a record that is malformed is removed, and nobody is signed in:",
     "",
     "x".repeat(8193),
   ];
-  const alphabet = Array.from({ length: 128 }, (_, code) => String.fromCharCode(code)).filter((char) => !isToken(char));
+  const alphabet = Array.from({ length: 128 }, (_, code) => String.fromCharCode(code)).filter(
+    (char): boolean => !isToken(char),
+  );
 
   const records: readonly [what: string, text: () => string][] = [
     ["an empty text", () => ""],

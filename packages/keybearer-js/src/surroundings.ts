@@ -1,0 +1,18 @@
+/** What differs between a page, a worker and Node. */
+
+// setTimeout takes no more: beyond it a timer fires at once.
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+export function after(milliseconds: number, then: () => void): ReturnType<typeof setTimeout> {
+  return setTimeout(then, Math.min(milliseconds, LONGEST_TIMER));
+}
+
+/** A browser, in which redirects are followed by themselves: a page or a worker. */
+export function isBrowser(): boolean {
+  return typeof location === "object";
+}
+
+/** What relative URLs are relative to. */
+export function baseOfPage(): string {
+  return typeof document === "object" ? document.baseURI : isBrowser() ? location.href : "http://localhost";
+}
