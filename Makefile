@@ -32,7 +32,7 @@ require-chromium:
 	@tools/setup_chromium.sh
 
 .PHONY: demo
-demo: setup ## Run the service on this machine and a tour of its API (DEMO_ONCE=1: end after the tour)
+demo: setup ## Run the service, a tour of its API, and the examples (DEMO_ONCE=1: end after the tour)
 	@$(BIN)/keybearer demo --examples examples
 
 .PHONY: test

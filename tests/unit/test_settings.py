@@ -95,7 +95,8 @@ def test_an_unknown_line_of_the_file_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_variables_of_others_are_nothing_to_us() -> None:
-    environ = {"PATH": "/bin", "keybearer_port": "x", "KEYBEARER_TEST_POSTGRES": "x", "KEYBEARER_TOUR_API_KEY": "x"}
+    theirs = ("KEYBEARER_CLIENT_API_KEY", "KEYBEARER_TEST_POSTGRES", "KEYBEARER_TOUR_API_KEY")
+    environ = {"PATH": "/bin", "keybearer_port": "x", **dict.fromkeys(theirs, "x")}
     assert load_settings(environ) == load_settings({})
 
 

@@ -10,7 +10,7 @@ import axios, {
   type AxiosResponse,
   type InternalAxiosRequestConfig,
 } from "axios";
-import { createClient, extend, type Keybearer, type KeybearerOptions } from "./client.js";
+import { createClient, type Keybearer, type KeybearerOptions } from "./client.js";
 import type { Exchange, Outgoing } from "./exchange.js";
 import { fields, parseJson } from "./record.js";
 import { codeOf } from "./service.js";
@@ -53,11 +53,12 @@ export function createKeybearer(options: KeybearerOptions): AxiosKeybearer {
     return detach;
   };
 
-  const dispose = (): void => {
+  const { dispose } = keybearer;
+  const detachAll = (): void => {
     for (const detach of attached.values()) detach();
-    keybearer.dispose();
+    dispose();
   };
-  return extend(keybearer, { attach, dispose });
+  return Object.assign(keybearer, { attach, dispose: detachAll });
 }
 
 /**
@@ -76,7 +77,8 @@ function intercept(exchange: Exchange, config: InternalAxiosRequestConfig): Inte
 }
 
 /** A response, and the error that axios makes of it where `validateStatus` says so. */
-interface Reply {
+interface Settled {
+  readonly status: number;
   readonly response: AxiosResponse;
   readonly error?: Error;
 }
@@ -90,37 +92,38 @@ async function carry(exchange: Exchange, config: InternalAxiosRequestConfig): Pr
   return response;
 }
 
-function outgoing(config: InternalAxiosRequestConfig, adapter: AxiosAdapter): Outgoing<Reply> {
+function outgoing(config: InternalAxiosRequestConfig, adapter: AxiosAdapter): Outgoing<Settled> {
   const url = urlOf(config);
   const started = performance.now();
   const timeLeft = (): number => Math.max(config.timeout ? config.timeout - (performance.now() - started) : 0, 0);
   return {
     url,
-    hasAuthorization: isSet(config.headers.get("Authorization")) || Boolean(config.auth ?? url.username),
-    skipAuth: config.skipAuth === true,
-    skipRefresh: config.skipRefresh === true,
-    retried: config._retry === true,
-    replayable: isReplayable(config.data),
+    isBare: isSet(config.headers.get("Authorization")) || [config.skipAuth, config.auth, url.username].some(Boolean),
+    isFinal: [config.skipRefresh, config._retry].some(Boolean),
+    isReplayable: isReplayable(config.data),
     wait: (work) => waitFor(work, config, timeLeft()),
     async send(credentials) {
       const timeout = config.timeout ? { timeout: Math.max(Math.ceil(timeLeft()), 1) } : {};
       const sent = { ...config, ...timeout, ...pinned(config, url), headers: config.headers.concat(credentials) };
       try {
-        return { response: restored(await adapter(sent), config) };
+        return settled(await adapter(sent), config);
       } catch (error) {
         if (!axios.isAxiosError(error)) throw error;
         restored(error, config);
         if (!error.response) throw error;
-        return { response: restored(error.response, config), error };
+        return settled(error.response, config, error);
       }
     },
-    statusOf: ({ response }) => response.status,
     codeOf: async ({ response }) => codeOf(await documentOf(response.data)),
     markRetried({ response }) {
       config._retry = true;
       discard(response.data);
     },
   };
+}
+
+function settled(response: AxiosResponse, config: InternalAxiosRequestConfig, error?: Error): Settled {
+  return { status: response.status, response: restored(response, config), ...(error && { error }) };
 }
 
 /** A header that is there, or that the caller has switched off. */
@@ -191,7 +194,7 @@ function waitFor<T>(work: Promise<T>, config: InternalAxiosRequestConfig, timeLe
         undefined,
         config,
       );
-      reject(axios.isCancel(reason) ? (reason) : error);
+      reject(axios.isCancel(reason) ? reason : error);
     };
     const giveUp = (): void => {
       const message = config.timeoutErrorMessage ?? `timeout of ${timeout}ms exceeded`;

@@ -76,36 +76,25 @@ export function createClient(options: KeybearerOptions): Client {
   const origins = new Set([new URL(parts.base).origin, ...others]);
   const exchange = createExchange({ ...parts, origins, warnBare: createBareWarning() });
   const leavePage = typeof document === "undefined" || options.proactive === false ? undefined : watchPage(parts);
-  const keybearer = extend(parts.core, {
-    ...createAccount(parts, exchange),
+  const { dispose } = parts.core;
+  const keybearer = Object.assign(parts.core, createAccount(parts, exchange), {
     dispose: () => {
       leavePage?.();
-      parts.core.dispose();
+      dispose();
     },
   });
   return { keybearer, exchange };
-}
-
-/** `base` with more members; `base.session` stays what it is, a getter. */
-export function extend<Base extends object, More extends object>(base: Base, more: More): Base & More {
-  return Object.defineProperties({} as Base & More, {
-    ...Object.getOwnPropertyDescriptors(base),
-    ...Object.getOwnPropertyDescriptors(more),
-  });
 }
 
 function createAccount({ ask, base, timeout }: Parts, exchange: Exchange): Omit<Keybearer, keyof Core> {
   const send = async (method: string, path: string): Promise<unknown> => {
     const answer = await exchange<Answer>({
       url: new URL(`${base}/${path}`),
-      hasAuthorization: false,
-      skipAuth: false,
-      skipRefresh: false,
-      retried: false,
-      replayable: true,
+      isBare: false,
+      isFinal: false,
+      isReplayable: true,
       wait: (work) => work,
       send: (headers) => ask({ method, path, timeout, headers }),
-      statusOf: ({ status }) => status,
       codeOf: () => Promise.resolve(undefined),
       markRetried: () => undefined,
     });

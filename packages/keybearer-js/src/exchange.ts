@@ -7,27 +7,27 @@ import type { Entry, Session } from "./record.js";
 import { isApiKeyCode } from "./service.js";
 import type { Vault } from "./vault.js";
 
-/** A request, as its transport presents it. `Reply` is what the transport makes of an answer, whatever its status. */
-export interface Outgoing<Reply> {
+/** What a transport makes of an answer. */
+export interface Reply {
+  readonly status: number;
+}
+
+/** A request, as its transport presents it. */
+export interface Outgoing<R extends Reply> {
   readonly url: URL;
-  /** The caller brings an Authorization header: it passes through. */
-  readonly hasAuthorization: boolean;
-  /** The caller wants no bearer token on it. */
-  readonly skipAuth: boolean;
-  /** The caller wants to see a 401 itself. */
-  readonly skipRefresh: boolean;
-  /** It has been retried already (rule R10). */
-  readonly retried: boolean;
+  /** It takes no bearer token of ours: the caller brings an Authorization header, or wants none. */
+  readonly isBare: boolean;
+  /** A 401 is the caller's: it wants to see it, or the request has been retried already (rule R10). */
+  readonly isFinal: boolean;
   /** Its body can be sent twice. */
-  readonly replayable: boolean;
+  readonly isReplayable: boolean;
   /** Waits for `work`, but not beyond the request's own cancellation or timeout: then it rejects as the transport does. */
   wait<T>(work: Promise<T>): Promise<T>;
-  send(credentials: Readonly<Record<string, string>>): Promise<Reply>;
-  statusOf(reply: Reply): number | undefined;
+  send(credentials: Readonly<Record<string, string>>): Promise<R>;
   /** The code of the error document in a 403. */
-  codeOf(reply: Reply): Promise<string | undefined>;
+  codeOf(reply: R): Promise<string | undefined>;
   /** Called before the request is sent again, with the answer that nobody reads. */
-  markRetried(unread: Reply): void;
+  markRetried(unread: R): void;
 }
 
 export interface ExchangeParts {
@@ -41,19 +41,19 @@ export interface ExchangeParts {
   readonly warnBare: (origin: string) => void;
 }
 
-export type Exchange = <Reply>(request: Outgoing<Reply>) => Promise<Reply>;
+export type Exchange = <R extends Reply>(request: Outgoing<R>) => Promise<R>;
 
 export function createExchange(parts: ExchangeParts): Exchange {
   const { vault, refresher, events, apiKey, origins, look } = parts;
 
   /** The entry to send a request with, when whatever it has to wait for is over. */
-  const entryFor = async (request: Outgoing<unknown>): Promise<Entry> => {
+  const entryFor = async (request: Pick<Outgoing<Reply>, "wait" | "isReplayable">): Promise<Entry> => {
     const loading = look();
     if (loading) await request.wait(loading);
     const { entry } = vault;
     const { session } = entry;
     if (session && refresher.awaited) await request.wait(refresher.awaited);
-    else if (session && !request.replayable && left(session) <= margin(session)) {
+    else if (session && !request.isReplayable && left(session) <= margin(session)) {
       await request.wait(refresher.refresh(true)).catch((error: unknown) => {
         if (left(session) <= 0 || !isKeybearerError(error)) throw error;
       });
@@ -72,8 +72,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
     return vault.entry.generation === failed.generation ? vault.entry.session : null;
   };
 
-  const checked = async <Reply>(request: Outgoing<Reply>, reply: Reply): Promise<Reply> => {
-    if (request.statusOf(reply) === 403) {
+  const checked = async <R extends Reply>(request: Outgoing<R>, reply: R): Promise<R> => {
+    if (reply.status === 403) {
       const code = await request.codeOf(reply);
       if (code && isApiKeyCode(code)) throw new ApiKeyError(code, 403);
     }
@@ -90,17 +90,17 @@ export function createExchange(parts: ExchangeParts): Exchange {
     const withBearer = (session: Session | null) =>
       session ? { ...key, Authorization: `Bearer ${session.accessToken}` } : key;
 
-    if (request.skipAuth || request.hasAuthorization || isPublic(url, parts.base)) {
+    if (request.isBare || isPublic(url, parts.base)) {
       return checked(request, await request.send(key));
     }
     const entry = await entryFor(request);
     const reply = await request.send(withBearer(entry.session));
-    if (request.statusOf(reply) !== 401 || !entry.session || request.retried || request.skipRefresh) {
+    if (reply.status !== 401 || !entry.session || request.isFinal) {
       return checked(request, reply);
     }
     const session = await request.wait(renewed(entry));
     if (!session) return reply;
-    if (!request.replayable) throw new NonReplayableBodyError();
+    if (!request.isReplayable) throw new NonReplayableBodyError();
     request.markRetried(reply);
     events.emit("retried", { origin: url.origin, path: url.pathname });
     events.flush();

@@ -1,6 +1,6 @@
 /** `keybearer/fetch`: a `fetch` with both credentials, refresh on 401 and exactly one retry. */
 
-import { createClient, extend, type Keybearer, type KeybearerOptions } from "./client.js";
+import { createClient, type Keybearer, type KeybearerOptions } from "./client.js";
 import type { Exchange, Outgoing } from "./exchange.js";
 import { parseJson } from "./record.js";
 import { codeOf, type Fetch } from "./service.js";
@@ -26,7 +26,7 @@ export interface FetchKeybearer extends Keybearer {
 
 export function createKeybearer(options: KeybearerOptions): FetchKeybearer {
   const { keybearer, exchange } = createClient(options);
-  return extend(keybearer, { fetch: createFetch(exchange, options.fetch ?? globalThis.fetch.bind(globalThis)) });
+  return Object.assign(keybearer, { fetch: createFetch(exchange, options.fetch ?? globalThis.fetch.bind(globalThis)) });
 }
 
 function createFetch(exchange: Exchange, fetch: Fetch): FetchWithCredentials {
@@ -38,11 +38,9 @@ function createFetch(exchange: Exchange, fetch: Fetch): FetchWithCredentials {
     const signal = init.signal ?? original?.signal ?? null;
     const request: Outgoing<Response> = {
       url,
-      hasAuthorization: headers.has("Authorization"),
-      skipAuth: skipAuth === true,
-      skipRefresh: skipRefresh === true,
-      retried: false,
-      replayable: !isOneShot(init.body),
+      isBare: skipAuth === true || headers.has("Authorization"),
+      isFinal: skipRefresh === true,
+      isReplayable: !isOneShot(init.body),
       wait: (work) => waitFor(work, signal),
       send: (credentials) => {
         const own = new Headers(headers);
@@ -50,7 +48,6 @@ function createFetch(exchange: Exchange, fetch: Fetch): FetchWithCredentials {
         // A Request's body can be read once: each attempt reads a copy.
         return sendPinned(fetch, url, () => original?.clone() ?? url, { ...init, headers: own, signal });
       },
-      statusOf: ({ status }) => status,
       codeOf: async (response) => (isJson(response) ? codeOf(parseJson(await response.clone().text())) : undefined),
       markRetried: discard,
     };

@@ -24,6 +24,7 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
   let entry = SIGNED_OUT;
   // As last read from the storage or written to it: the same text again is no news, whatever became of a write since.
   let seen: string | null = null;
+  // Their beginnings and their ends.
   let writes = 0;
   let warned = false;
 
@@ -68,7 +69,10 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     writes += 1;
     return attempt(
       (to) => to.setItem(key, text),
-      () => void (seen = text),
+      () => {
+        seen = text;
+        writes += 1;
+      },
       otherwise,
     );
   };
@@ -91,7 +95,7 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
 
   const load = (): void | Promise<void> => {
     const before = writes;
-    // What a slow storage read before a write of this tab's is no news.
+    // What a slow storage read before a write of this tab's, or during it, is no news.
     return attempt(
       (from) => from.getItem(key),
       (text) => (writes === before ? take(text) : undefined),

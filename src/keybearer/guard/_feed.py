@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from keybearer.guard._documents import MalformedDocument, read_entry, read_heartbeat
 from keybearer.guard._errors import GuardError, GuardKeyRefused, ServiceUnreachable, WrongService
 from keybearer.guard._events import Event, EventReader, MalformedStream
-from keybearer.guard._http import Closed, Line, Unreachable
 from keybearer.guard._knowledge import Knowledge
 from keybearer.guard._limits import Limits
 from keybearer.guard._metrics import FeedCounts
@@ -16,6 +15,7 @@ from keybearer.guard._refused import require_admitted
 from keybearer.guard._revocations import Revocations
 from keybearer.guard._snapshot import Snapshot, read_snapshot
 from keybearer.guard.state import ApiKeyState, ApplicationState, KeySetChanged
+from keybearer.outgoing.line import Closed, Line, Unreachable
 from keybearer.wire.feed import CONTENT_TYPE, ENTRY, HEARTBEAT, RESET, make_event_id, parse_event_id
 
 log = logging.getLogger("keybearer.guard")

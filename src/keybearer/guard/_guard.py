@@ -16,7 +16,6 @@ from keybearer.errors import (
     KeybearerError,
     StorageUnavailable,
 )
-from keybearer.guard._address import parse_address
 from keybearer.guard._clock import ServiceClock, steady_clock
 from keybearer.guard._core import read_bearer, require_no_permissions
 from keybearer.guard._errors import GuardKeyRefused
@@ -26,6 +25,7 @@ from keybearer.guard._metrics import Counter, GuardMetrics
 from keybearer.guard._source import Service, Source
 from keybearer.guard._values import NOTHING, ON_STALE, Caller, Credentials, OnStale, Requirements
 from keybearer.jose.keys import ALGORITHMS
+from keybearer.outgoing.address import parse_address
 
 
 class Guard:

@@ -22,13 +22,13 @@ from keybearer.errors import (
     Overloaded,
     StorageUnavailable,
 )
-from keybearer.guard._address import Address
 from keybearer.guard._core import read_bearer
-from keybearer.guard._http import Answer, Closed, Line, Unreachable
 from keybearer.guard._limits import Limits
 from keybearer.guard._refused import MAX_BYTES, read_code
 from keybearer.guard._values import Credentials
 from keybearer.jose.compact import MAX_LENGTH
+from keybearer.outgoing.address import Address
+from keybearer.outgoing.line import Answer, Closed, Line, Unreachable
 from keybearer.wire.documents import Document, TokenAttributes
 
 _HARMLESS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")

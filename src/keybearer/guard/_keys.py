@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 
 from keybearer.guard._errors import GuardError, ServiceUnreachable
-from keybearer.guard._http import Answer, Closed, Line, Unreachable
 from keybearer.guard._knowledge import Knowledge
 from keybearer.guard._limits import Limits
 from keybearer.guard._metrics import KeyCounts
 from keybearer.jose.errors import InvalidJws, InvalidKey
 from keybearer.jose.header import parse_header
 from keybearer.jose.key_set import KeySet
+from keybearer.outgoing.line import Answer, Closed, Line, Unreachable
 from keybearer.strict_json import StrictJsonError, loads
 
 log = logging.getLogger("keybearer.guard")

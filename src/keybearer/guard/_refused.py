@@ -7,7 +7,7 @@ import msgspec
 
 from keybearer.errors import CATALOGUE
 from keybearer.guard._errors import GuardKeyRefused, WrongService
-from keybearer.guard._http import Answer, Unreachable
+from keybearer.outgoing.line import Answer, Unreachable
 from keybearer.wire.problems import ErrorDocument
 
 MAX_BYTES = 65_536

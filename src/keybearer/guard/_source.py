@@ -9,16 +9,16 @@ from typing import Protocol
 from weakref import WeakSet
 
 from keybearer.credentials.access_token import AccessToken
-from keybearer.guard._address import Address
 from keybearer.guard._errors import GuardError, GuardKeyRefused, ServiceUnreachable, WrongService
 from keybearer.guard._feed import Follower
-from keybearer.guard._http import Line
 from keybearer.guard._introspection import Introspection
 from keybearer.guard._keys import KeyKeeper
 from keybearer.guard._knowledge import Knowledge
 from keybearer.guard._limits import Limits
 from keybearer.guard._metrics import FeedCounts, KeyCounts
 from keybearer.guard._values import Credentials
+from keybearer.outgoing.address import Address
+from keybearer.outgoing.line import Line
 
 log = logging.getLogger("keybearer.guard")
 

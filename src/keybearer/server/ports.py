@@ -15,7 +15,7 @@ from keybearer.server.domain.api_keys import ApiKey
 from keybearer.server.domain.applications import Application
 from keybearer.server.domain.attempts import Charge, ChargeOutcome
 from keybearer.server.domain.audit import Actor, AuditEvent, RecordedEvent
-from keybearer.server.domain.revocations import FeedSnapshot, FeedTail
+from keybearer.server.domain.revocations import EpochBegun, FeedSnapshot, FeedTail
 from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
 from keybearer.server.domain.sessions import (
     Ended,
@@ -252,6 +252,18 @@ class Storage(Protocol):
 
     async def now(self) -> int:
         """The storage's clock, by which it measures; a round trip, and so also the health check."""
+
+    async def begin_epoch(self, actor: Actor) -> EpochBegun:
+        """For a database that has gone back in time (a restore, a failover that lost commits): what followed its log
+        takes the snapshot, and every process and guard loads the keys again.
+
+        The version of the key set and the `ver` of every user rise above all that the lost time may have given. What
+        the lost time had ended is not ended any more.
+        """
+
+    async def start_over(self, keys: Sequence[SecretKey], actor: Actor) -> EpochBegun:
+        """The same, and no token that was issued before holds any longer: all sessions end, and `keys`, an active one
+        of each purpose, take the place of all others."""
 
     async def remove_expired(self, *, limit: int, audit_before: int) -> Removed:
         """Remove at most `limit` rows of each kind: sessions whose absolute limit (or whose end and last access token)

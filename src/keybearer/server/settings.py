@@ -293,7 +293,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_ignored(variable: str, text: str) -> bool:
-    """Whether a variable is for somebody else: for the tests, the tour, or put there by Kubernetes, which describes a
+    """Whether a variable is for somebody else: for the client, the tour, the tests, or put there by Kubernetes, which describes a
     Service named `keybearer` to every container of its namespace."""
     described = _KUBERNETES.fullmatch(variable) is not None or (variable == f"{PREFIX}PORT" and "://" in text)
     return described or variable.startswith(IGNORED_PREFIXES)
@@ -363,7 +363,7 @@ WORDED_DEFAULTS = frozenset(
 
 _KUBERNETES = re.compile(f"{PREFIX}(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
-IGNORED_PREFIXES = (f"{PREFIX}TEST_", f"{PREFIX}TOUR_")
+IGNORED_PREFIXES = (f"{PREFIX}CLIENT_", f"{PREFIX}TEST_", f"{PREFIX}TOUR_")
 """Variables that are not for the service: those of its test suite and of its tour."""
 
 

@@ -23,6 +23,13 @@ async function openTabs(count: number, opening: Opening & { context: BrowserCont
   return tabs as [Tab, Tab, ...Tab[]];
 }
 
+/** Spoils the token in all tabs: what one stores reaches the others a little later. */
+async function spoilToken(tabs: readonly Tab[]): Promise<void> {
+  await tabs[0]!.spoilToken();
+  const spoilt = await tabs[0]!.stored();
+  for (const tab of tabs) await expect.poll(() => tab.stored(), PATIENCE).toEqual(spoilt);
+}
+
 /** Each tab's request, all at the same time; the bearers that were accepted. */
 async function sendFromAll(tabs: readonly Tab[]): Promise<Set<string | undefined>> {
   const outcomes = await Promise.all(tabs.map((tab, index) => tab.send(`${lab.notes}?tab=${index}`)));
@@ -44,7 +51,7 @@ test("C15: again and again, tabs in different processes meet the same 401 and co
   const tabs = await openTabs(5, { context: await lab.openContext() });
   for (let round = 0; round < 10; round += 1) {
     await stage.clearJournal();
-    await tabs[round % 5]!.spoilToken();
+    await spoilToken(tabs);
     expect((await sendFromAll(tabs)).size).toBe(1);
     expect(await lab.refreshes(), `round ${round}`).toBe(1);
   }
@@ -56,7 +63,7 @@ test("C16: a tab that is frozen in its refresh holds another up for 16 s at most
   const frozen = await lab.openTab({ context });
   await frozen.login();
   const other = await lab.openTab({ context });
-  await other.spoilToken();
+  await spoilToken([frozen, other]);
   await stage.inject({ target: "auth", path: REFRESH, times: 1, action: { kind: "gate_after", name: "refresh" } });
   const waiting = frozen.send(`${notes}?frozen`);
   await stage.waitAtGate("refresh");
@@ -82,7 +89,7 @@ test("C16: whoever has waited for the lock long enough refreshes without it, and
   const { stage, notes } = lab;
   const context = await lab.openContext();
   const [slow, hasty] = await openTabs(2, { context, lockWait: 300 });
-  await slow.spoilToken();
+  await spoilToken([slow, hasty]);
   await stage.inject({ target: "auth", path: REFRESH, times: 1, action: { kind: "gate", name: "refresh" } });
   const waiting = slow.send(`${notes}?slow`);
   await stage.waitAtGate("refresh");
@@ -99,10 +106,10 @@ test("C17: without Web Locks tabs adopt what another has stored, and nobody is l
   const context = await lab.openContext();
   const tabs = await openTabs(5, { context, before: WITHOUT_LOCKS });
   expect(await tabs[0].page.evaluate(() => "locks" in navigator && navigator.locks)).toBeUndefined();
-  await tabs[0].spoilToken();
+  await spoilToken(tabs);
   await sendFromAll(tabs);
   await new Promise((resolve) => setTimeout(resolve, RETRY_WINDOW * 1_000));
-  await tabs[0].spoilToken();
+  await spoilToken(tabs);
   await sendFromAll(tabs);
   expect(await lab.refreshes()).toBeLessThanOrEqual(10);
   await stage.clearJournal();

@@ -55,14 +55,14 @@ test("C18: an event that a listener sets off is told after those that were waiti
   expect(told).toEqual(["first", "waiting", "set off"]);
 });
 
-test.each([
+test.each<[string, () => unknown]>([
   ["throws", raise],
   ["rejects", () => Promise.resolve().then(raise)],
 ])("C40: a listener that %s keeps nothing from the others, nor from the events after it", async (_how, listener) => {
   const warn = vi.spyOn(console, "warn").mockReturnValue(undefined);
   const events = createEvents();
   const told: string[] = [];
-  events.on("storageUnavailable", listener as () => undefined);
+  events.on("storageUnavailable", listener);
   events.on("storageUnavailable", () => told.push("second"));
   events.on("retried", () => told.push("after"));
   events.emit("storageUnavailable", NONE);

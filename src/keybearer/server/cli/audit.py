@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from keybearer.server.cli.shown import Shown, Table, command, instant
+from keybearer.cli.shown import Shown, Table, command
+from keybearer.server.cli.instants import instant
 from keybearer.server.cli.working import with_storage
 from keybearer.server.domain.audit import RecordedEvent
 

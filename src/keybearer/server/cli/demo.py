@@ -1,9 +1,11 @@
-"""`keybearer demo`: a service on this machine, with an application and a user in it; the tour; lines to try it by."""
+"""`keybearer demo`: a service on this machine, with an application and a user in it; the tour; the examples; lines to
+try it by.
+"""
 
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -12,8 +14,9 @@ import typer
 from rich.console import Console
 
 from keybearer.server.adapters.randomness import SystemRandomness
-from keybearer.server.cli.demo_service import DemoError, DemoService, Home, check_port, running
-from keybearer.server.cli.demo_setup import BASE_PATH, Furnisher, Furniture
+from keybearer.server.cli.demo_examples import NOTES_PORT, Examples, running_examples
+from keybearer.server.cli.demo_service import HOST, DemoError, DemoProcess, Home, check_port, make_service, running
+from keybearer.server.cli.demo_setup import BASE_PATH, PAGE_PORT, Furnisher, Furniture
 from keybearer.server.cli.tour import Place, make_visitor, take_tour, tell, tolerate_encoding
 from keybearer.server.cli.transcript import Transcript
 
@@ -22,8 +25,14 @@ INTERRUPTED = 130
 
 
 def demo(
+    *,
     data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its database and what it made.")] = Path(".demo"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the service listens, on 127.0.0.1.")] = 8100,
+    examples: Annotated[
+        Path | None, typer.Option(help="The examples of the repository: the notes service and the page run too.")
+    ] = None,
+    notes_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the notes service listens.")] = NOTES_PORT,
+    page_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is.")] = PAGE_PORT,
     once: Annotated[bool, typer.Option("--once", envvar="DEMO_ONCE", help="End after the tour.")] = False,
 ) -> None:
     """Start a service on this machine, make an application and a user, take the tour, and stay until Ctrl-C.
@@ -33,7 +42,8 @@ def demo(
     tolerate_encoding()
     try:
         with _ended_by_signals():
-            status = _run(Home(data_dir), port, once=once)
+            found = Examples(examples.resolve(), notes_port, page_port) if examples else None
+            status = _run(Home(data_dir), port, found, once=once)
     except DemoError as error:
         print(error, file=sys.stderr)
         status = 1
@@ -43,32 +53,35 @@ def demo(
     raise typer.Exit(status)
 
 
-def _run(home: Home, port: int, *, once: bool) -> int:
+def _run(home: Home, port: int, examples: Examples | None, *, once: bool) -> int:
     """The exit status."""
+    url = f"http://{HOST}:{port}"
     with home.held():
-        print(f"The data is in {home.path}, the service's log in {home.log}.", flush=True)
-        check_port(port)
-        with running(home, port) as service:
-            print(f"The service is ready at {service.url}.", flush=True)
-            furniture = Furnisher(home, service, SystemRandomness().bytes).furnish()
-            if not _take_tour(service, furniture):
+        print(f"The data is in {home.path}, the service's log in {home.log('service')}.", flush=True)
+        check_port("service", port, "--port")
+        with running(home, make_service(home, port)) as service:
+            print(f"The service is ready at {url}.", flush=True)
+            furnisher = Furnisher(home, url, SystemRandomness().bytes)
+            furniture = furnisher.furnish(service, examples.page_port if examples else None)
+            if not _take_tour(url, furniture):
                 return 1
-            print(describe(service.url, furniture), flush=True)
+            print(describe(url, furniture), flush=True)
             if not once:
-                _stay(service)
+                with running_examples(home, url, furniture, examples) if examples else nullcontext():
+                    _stay(service)
     return 0
 
 
-def _take_tour(service: DemoService, furniture: Furniture) -> bool:
+def _take_tour(url: str, furniture: Furniture) -> bool:
     """Whether all was as expected."""
     console = Console(highlight=False)
     visitor = make_visitor(furniture.publishable_key, furniture.username, furniture.password)
-    outcome = take_tour(Place(service.url, BASE_PATH), visitor, Transcript(console).show)
+    outcome = take_tour(Place(url, BASE_PATH), visitor, Transcript(console).show)
     tell(console, outcome)
     return outcome.failure is None
 
 
-def _stay(service: DemoService) -> None:
+def _stay(service: DemoProcess) -> None:
     """Until a signal ends the demo. Raises DemoError when the service ends by itself."""
     try:
         print("The service goes on running. Ctrl-C ends it.", flush=True)

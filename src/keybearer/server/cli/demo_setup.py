@@ -17,12 +17,15 @@ import httpx2
 
 from keybearer.base64url import encode_base64url
 from keybearer.credentials.api_key import ApiKeyKind
-from keybearer.server.cli.demo_service import DemoError, DemoService, Home
+from keybearer.server.cli.demo_service import HOST, DemoError, DemoProcess, Home
 
 APPLICATION = "Keybearer demo"
-ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173")
+PAGE_PORT = 5173
 USERNAME = "demo@example.com"
 BASE_PATH = "/v1/api"
+
+PAGE_TOKEN_LIFETIME = "15s"
+"""That of the page's application: short, so that people can watch an access token end."""
 
 SEEN_WITHIN = 10.0
 """Seconds until the service must have seen what a command wrote; it takes a few hundredths of one."""
@@ -30,12 +33,17 @@ SEEN_WITHIN = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Furniture:
-    """What has been made so far; an empty text stands for what has not. `guard_key` is for the guards of services."""
+    """What has been made so far; an empty text stands for what has not.
+
+    `guard_key` is for the guards of services; `page_key` is of an application of its own, for the page at `page_url`.
+    """
 
     application_id: str = ""
     publishable_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
     guard_key: str = field(default="", repr=False)
+    page_key: str = field(default="", repr=False)
+    page_url: str = ""
     username: str = USERNAME
     password: str = field(default="", repr=False)
 
@@ -56,7 +64,7 @@ def save(home: Home, furniture: Furniture) -> None:
     draft = home.state.with_suffix(".json.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(asdict(furniture), file, indent=2)
+        json.dump({name: value for name, value in asdict(furniture).items() if value}, file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -81,21 +89,22 @@ def run_command(home: Home, *words: str, stdin: str = "") -> str:
 class Furnisher:
     """Makes what is missing, and saves after each thing made. `randomness` answers that many random bytes."""
 
-    def __init__(self, home: Home, service: DemoService, randomness: Callable[[int], bytes]) -> None:
+    def __init__(self, home: Home, url: str, randomness: Callable[[int], bytes]) -> None:
         self._home = home
-        self._service = service
-        self._client = httpx2.Client(base_url=service.url + BASE_PATH, timeout=30, trust_env=False)
+        self._client = httpx2.Client(base_url=url + BASE_PATH, timeout=30, trust_env=False)
         self._randomness = randomness
         self.furniture = load(home)
 
-    def furnish(self) -> Furniture:
-        """Everything that the demo needs, working. Raises DemoError."""
+    def furnish(self, service: DemoProcess, page_port: int | None) -> Furniture:
+        """Everything that the demo needs, working; with a port, what its page needs too. Raises DemoError."""
         try:
             with self._client:
                 self._make_keys()
                 self._make_user()
+                if page_port is not None:
+                    self._make_page_key(page_port)
         except httpx2.RequestError as error:
-            self._service.check_alive()
+            service.check_alive()
             raise DemoError(f"The service does not answer: {error}.") from None
         return self.furniture
 
@@ -107,7 +116,7 @@ class Furnisher:
         made = self.furniture
         if all(self._works(key) for key in (made.publishable_key, made.secret_key, made.guard_key)):
             return
-        self._find_or_make_application()
+        self._make_application()
         if not self._works(self.furniture.publishable_key):
             self._keep(publishable_key=self._make_key(ApiKeyKind.PUBLISHABLE))
         if not self._works(self.furniture.secret_key):
@@ -115,20 +124,32 @@ class Furnisher:
         if not self._works(self.furniture.guard_key):
             self._keep(guard_key=self._make_key(ApiKeyKind.SECRET, "--permission", "guard"))
 
-    def _find_or_make_application(self) -> None:
-        """The application that earlier demos made, enabled again if need be; or a new one with its first key."""
-        found = next((one for one in self._run("applications", "list") if one["name"] == APPLICATION), None)
-        if found is None:
-            origins = [word for origin in ORIGINS for word in ("--origin", origin)]
-            made = self._run("applications", "create", APPLICATION, "--kind", "browser", *origins)
-            self._keep(application_id=made["id"], publishable_key=self._seen(made["api_key"]))
+    def _make_application(self) -> None:
+        application_id, key = self._find_or_make_application(APPLICATION, PAGE_PORT)
+        self._keep(application_id=application_id, **({"publishable_key": key} if key else {}))
+
+    def _make_page_key(self, port: int) -> None:
+        url = f"http://{HOST}:{port}"
+        if self.furniture.page_url == url and self._works(self.furniture.page_key):
             return
+        lifetime = ("--access-token-lifetime", PAGE_TOKEN_LIFETIME)
+        application_id, key = self._find_or_make_application(f"{APPLICATION} page, port {port}", port, *lifetime)
+        self._keep(page_url=url, page_key=key or self._make_key(ApiKeyKind.PUBLISHABLE, of=application_id))
+
+    def _find_or_make_application(self, name: str, page_port: int, *options: str) -> tuple[str, str]:
+        """The application that earlier demos made, by its id, enabled again if need be; or a new one and its key."""
+        found = next((one for one in self._run("applications", "list") if one["name"] == name), None)
+        if found is None:
+            origins = ("--origin", f"http://localhost:{page_port}", "--origin", f"http://{HOST}:{page_port}")
+            made = self._run("applications", "create", name, "--kind", "browser", *origins, *options)
+            return made["id"], self._seen(made["api_key"])
         if found["state"] != "enabled":
             self._run("applications", "enable", found["id"])
-        self._keep(application_id=found["id"])
+        return found["id"], ""
 
-    def _make_key(self, kind: ApiKeyKind, *options: str) -> str:
-        made = self._run("keys", "create", self.furniture.application_id, "--kind", kind.value, *options)
+    def _make_key(self, kind: ApiKeyKind, *options: str, of: str = "") -> str:
+        application_id = of or self.furniture.application_id
+        made = self._run("keys", "create", application_id, "--kind", kind.value, *options)
         return self._seen(made["api_key"])
 
     def _seen(self, key: str) -> str:

@@ -12,12 +12,12 @@ import typer
 from rich.console import Console
 
 from keybearer.base64url import encode_base64url
+from keybearer.cli.shown import Json
 from keybearer.errors import ServiceError
 from keybearer.server import app
 from keybearer.server.adapters.clock import SystemClock
 from keybearer.server.adapters.key_encryption import KEY_BYTES
 from keybearer.server.adapters.randomness import SystemRandomness
-from keybearer.server.cli.shown import Json
 from keybearer.server.domain.secret_keys import KeyPurpose, KeyState, SecretKey
 from keybearer.server.flows.secret_keys import NoActiveKey
 from keybearer.server.ports import KeyEncryptionError, Storage

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+from keybearer.cli.shown import Record, Shown, Table, command
 from keybearer.credentials.api_key import ApiKeyKind
 from keybearer.server.cli.durations import parse_duration
-from keybearer.server.cli.shown import Record, Shown, Table, command, instant
+from keybearer.server.cli.instants import instant
 from keybearer.server.cli.working import administer
 from keybearer.server.domain.api_keys import ApiKey
 from keybearer.server.flows.administration import CreatedKey

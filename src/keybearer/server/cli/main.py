@@ -1,4 +1,4 @@
-"""The `keybearer` command: its nouns and verbs. One file for each."""
+"""The `keybearer` command where the service is installed: its nouns and verbs, beside the commands of the client."""
 
 import os
 from pathlib import Path
@@ -6,24 +6,29 @@ from typing import Annotated
 
 import typer
 
-from keybearer import __version__
+from keybearer.cli.main import Version, add_client_commands, make_app
+from keybearer.cli.shown import command
 from keybearer.server.cli import applications, audit, keys, sessions, signing_keys, users
+from keybearer.server.cli.backup import after_restore, backup, restore
 from keybearer.server.cli.demo import demo
 from keybearer.server.cli.doctor import doctor
 from keybearer.server.cli.migrate import migrate
 from keybearer.server.cli.serve import serve
-from keybearer.server.cli.shown import command
 from keybearer.server.cli.tour import tour
 from keybearer.server.settings import CONFIG_FILE, PREFIX
 
-# Typer's own tracebacks show the values of variables, passwords among them.
-app = typer.Typer(name="keybearer", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+_PANEL = "Service"
 
+_NOUNS = {
+    "applications": applications.app,
+    "keys": keys.app,
+    "users": users.app,
+    "sessions": sessions.app,
+    "signing-keys": signing_keys.app,
+    "audit": audit.app,
+}
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(__version__)
-        raise typer.Exit
+app = make_app()
 
 
 @app.callback()
@@ -32,9 +37,7 @@ def keybearer(
         Path | None, typer.Option(exists=True, dir_okay=False, help=f"The TOML file of settings; else {CONFIG_FILE}.")
     ] = None,
     database: Annotated[str | None, typer.Option(help="The database; goes before KEYBEARER_DATABASE.")] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    _version: Version = False,
 ) -> None:
     """A self-hosted authentication service: Api-Keys for applications, tokens for users."""
     if config is not None:
@@ -43,14 +46,14 @@ def keybearer(
         os.environ[f"{PREFIX}DATABASE"] = database
 
 
-app.command("serve")(serve)
-command(app, "migrate")(migrate)
-app.add_typer(applications.app, name="applications")
-app.add_typer(keys.app, name="keys")
-app.add_typer(users.app, name="users")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(signing_keys.app, name="signing-keys")
-app.add_typer(audit.app, name="audit")
-app.command("doctor")(doctor)
-app.command("tour")(tour)
+add_client_commands(app)
+app.command("serve", rich_help_panel=_PANEL)(serve)
+command(app, "migrate", _PANEL)(migrate)
+command(app, "backup", _PANEL)(backup)
+command(app, "restore", _PANEL)(restore)
+command(app, "after-restore", _PANEL)(after_restore)
+for name, noun in _NOUNS.items():
+    app.add_typer(noun, name=name, rich_help_panel=_PANEL)
+app.command("doctor", rich_help_panel=_PANEL)(doctor)
+app.command("tour", rich_help_panel=_PANEL)(tour)
 app.command("demo", hidden=True)(demo)

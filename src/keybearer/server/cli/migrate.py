@@ -2,8 +2,9 @@
 
 import os
 
-from keybearer.server.cli.shown import Record, Shown
-from keybearer.server.cli.working import explained, fail
+from keybearer.cli.ending import fail
+from keybearer.cli.shown import Record, Shown
+from keybearer.server.cli.working import explained
 from keybearer.server.settings import load_settings
 from keybearer.server.storage.schema import HEAD, SchemaState, current_revision, schema_state
 from keybearer.server.storage.schema import migrate as migrate_schema

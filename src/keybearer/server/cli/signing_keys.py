@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from keybearer.server.cli.shown import Record, Shown, Table, command, instant
-from keybearer.server.cli.working import WRONGLY_ASKED, fail, operator, with_secret_keys, with_storage
+from keybearer.cli.ending import WRONGLY_ASKED, fail
+from keybearer.cli.shown import Record, Shown, Table, command
+from keybearer.server.cli.instants import instant
+from keybearer.server.cli.working import operator, with_secret_keys, with_storage
 from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
 from keybearer.server.flows.secret_keys import SecretKeys
 

@@ -5,9 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from keybearer.cli.asking import read_secret
+from keybearer.cli.ending import WRONGLY_ASKED, fail
+from keybearer.cli.shown import Record, Shown, Table, command
 from keybearer.server.adapters.passwords.schemes import UnsupportedPasswordHash, check_importable
-from keybearer.server.cli.shown import Record, Shown, Table, command, instant
-from keybearer.server.cli.working import WRONGLY_ASKED, administer, fail, read_secret
+from keybearer.server.cli.instants import instant
+from keybearer.server.cli.working import administer
 from keybearer.server.domain.users import User
 from keybearer.server.flows.administration import Administration, Person
 
@@ -39,7 +42,7 @@ def create(
     if password_hash_stdin:
         password_hash = _read_hash()
         return Record(describe(administer(lambda to: to.import_user(person, password_hash))))
-    password = read_secret("Password", "--password-stdin", from_stdin=password_stdin)
+    password = read_secret("Password", "--password-stdin", from_stdin=password_stdin, confirmed=True)
     return Record(describe(administer(lambda to: to.create_user(person, password))))
 
 
@@ -79,7 +82,7 @@ def enable(user: Named) -> Shown:
 @command(app, "set-password")
 def set_password(user: Named, password_stdin: FromStdin = False) -> Shown:
     """Set a new password; all sessions of the user end."""
-    password = read_secret("New password", "--password-stdin", from_stdin=password_stdin)
+    password = read_secret("New password", "--password-stdin", from_stdin=password_stdin, confirmed=True)
     return Record(describe(administer(lambda to: to.set_password(user, password))))
 
 

@@ -1,18 +1,14 @@
-"""How a command does its work: settings read, database ready, storage open; and failures said in one line.
-
-Exit statuses: 0 done, 1 not done, 2 asked for or set up wrongly.
-"""
+"""How a command of the service does its work: settings read, database ready, storage open; and failures said in one
+line."""
 
 import asyncio
 import getpass
 import os
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-import typer
-
+from keybearer.cli.ending import WRONGLY_ASKED, fail
 from keybearer.errors import ServiceError
 from keybearer.server import app
 from keybearer.server.adapters.common_passwords import CommonPasswords
@@ -25,9 +21,6 @@ from keybearer.server.settings import Settings, SettingsError, load_settings
 from keybearer.server.storage.schema import SchemaState, migrate, schema_state
 
 T = TypeVar("T")
-
-FAILED = 1
-WRONGLY_ASKED = 2
 
 
 def administer(work: Callable[[Administration], Awaitable[T]]) -> T:
@@ -108,29 +101,3 @@ def explained() -> Iterator[None]:
         fail(f"{error} `keybearer doctor` says more.")
     except ServiceError as error:
         fail(f"{error.detail} Is KEYBEARER_DATABASE right, and does the database run? `keybearer doctor` says more.")
-
-
-def fail(message: str, status: int = FAILED) -> NoReturn:
-    """End the command: the message on stderr, and the status."""
-    print(f"keybearer: {message}", file=sys.stderr)
-    raise typer.Exit(status)
-
-
-def read_secret(label: str, option: str, *, from_stdin: bool) -> str:
-    """A password: the first line of stdin, or typed twice at a terminal. Never an argument, which others could see."""
-    if from_stdin:
-        return _first_line(option)
-    if not sys.stdin.isatty():
-        fail(f"There is no terminal to ask on: give {option}, and the {label.lower()} on stdin.", WRONGLY_ASKED)
-    answer: str = typer.prompt(label, hide_input=True, confirmation_prompt=True, err=True)
-    return answer
-
-
-def _first_line(option: str) -> str:
-    try:
-        line = sys.stdin.buffer.readline().decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        fail(f"{option}: stdin is not UTF-8.", WRONGLY_ASKED)
-    if not line:
-        fail(f"{option}: there is nothing on stdin.", WRONGLY_ASKED)
-    return line

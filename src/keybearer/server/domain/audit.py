@@ -29,6 +29,7 @@ class AuditKind(StrEnum):
     SECRET_KEY_CREATED = "secret_key_created"
     SECRET_KEY_ACTIVATED = "secret_key_activated"
     SECRET_KEY_RETIRED = "secret_key_retired"
+    EPOCH_BEGUN = "epoch_begun"
 
 
 @dataclass(frozen=True, slots=True)

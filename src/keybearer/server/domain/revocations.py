@@ -43,6 +43,16 @@ class FeedTail:
     more: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class EpochBegun:
+    """The feed goes on at `position` of another epoch since `at`; `sessions` counts those that were ended for it."""
+
+    epoch: str
+    position: int
+    at: int
+    sessions: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FeedBatch:
     """The entries that led up to `position`, each with its own, from a position that the reader has reached."""

@@ -26,6 +26,7 @@ class EndReason(StrEnum):
     PASSWORD_CHANGED = "password_changed"
     ADMINISTRATOR = "administrator"
     TOO_MANY_SESSIONS = "too_many_sessions"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from keybearer.credentials.refresh_token import KEY_BYTES
 from keybearer.jose.key_set import KeySet
 from keybearer.jose.keys import SigningKey
 from keybearer.server.domain.audit import SERVICE, Actor
+from keybearer.server.domain.revocations import EpochBegun
 from keybearer.server.domain.secret_keys import KeyPurpose, KeyState, SecretKey
 from keybearer.server.domain.sessions import SessionPolicy
 from keybearer.server.flows.keyring import LoadedKeys
@@ -74,15 +75,31 @@ class SecretKeys:
     def _open_signing(self, key: SecretKey) -> SigningKey:
         return SigningKey.from_pkcs8(self._open(key), key.algorithm)
 
-    async def _add(self, purpose: KeyPurpose, state: KeyState, actor: Actor, *, usable_after: int) -> SecretKey | None:
+    async def begin_epoch(self, actor: Actor, *, keep_sessions: bool) -> EpochBegun:
+        """What is due on a database that has gone back in time: see `ports.Storage.begin_epoch` and `start_over`.
+
+        Raises KeyEncryptionError, and has changed nothing, when sessions are to be kept and the keys cannot be opened.
+        """
+        if keep_sessions:
+            await self.ensure()
+            await self.load()
+            return await self.storage.begin_epoch(actor)
         now = await self.storage.now()
+        keys = [self._make(purpose, KeyState.ACTIVE, now, usable_after=0) for purpose in KeyPurpose]
+        return await self.storage.start_over(keys, actor)
+
+    async def _add(self, purpose: KeyPurpose, state: KeyState, actor: Actor, *, usable_after: int) -> SecretKey | None:
+        key = self._make(purpose, state, await self.storage.now(), usable_after=usable_after)
+        return key if await self.storage.secret_keys.add(key, actor) else None
+
+    def _make(self, purpose: KeyPurpose, state: KeyState, now: int, *, usable_after: int) -> SecretKey:
         id = int.from_bytes(self.randomness.bytes(4))
         if purpose is KeyPurpose.SIGNING:
             signing = SigningKey.generate(self.algorithm)
             kid, algorithm, plaintext = signing.kid, signing.algorithm, signing.to_pkcs8()
         else:
             kid, algorithm, plaintext = f"{id:08x}", "HS256", self.randomness.bytes(KEY_BYTES)
-        key = SecretKey(
+        return SecretKey(
             id=id,
             purpose=purpose,
             algorithm=algorithm,
@@ -93,7 +110,6 @@ class SecretKeys:
             usable_from=now + usable_after * 1000,
             activated_at=now if state is KeyState.ACTIVE else None,
         )
-        return key if await self.storage.secret_keys.add(key, actor) else None
 
     def _open(self, key: SecretKey) -> bytes:
         return self.encryption.decrypt(key.encrypted, _context(key.purpose, key.id, key.kid))

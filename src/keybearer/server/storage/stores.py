@@ -7,7 +7,7 @@ from keybearer.server.domain.api_keys import ApiKey
 from keybearer.server.domain.applications import Application
 from keybearer.server.domain.attempts import Charge, ChargeOutcome
 from keybearer.server.domain.audit import Actor, AuditEvent, RecordedEvent
-from keybearer.server.domain.revocations import FeedSnapshot, FeedTail
+from keybearer.server.domain.revocations import EpochBegun, FeedSnapshot, FeedTail
 from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
 from keybearer.server.domain.sessions import (
     Ended,
@@ -40,6 +40,7 @@ from keybearer.server.storage.operations import (
     api_keys,
     applications,
     attempts,
+    epochs,
     feed,
     maintenance,
     refresh,
@@ -218,6 +219,15 @@ class Stores:
 
     async def now(self) -> int:
         return await self._runner.run(maintenance.now())
+
+    async def begin_epoch(self, actor: Actor) -> EpochBegun:
+        return await self._runner.run(epochs.begin_epoch(self._new_epoch(), actor))
+
+    async def start_over(self, keys: Sequence[SecretKey], actor: Actor) -> EpochBegun:
+        return await self._runner.run(epochs.start_over(self._new_epoch(), keys, actor))
+
+    def _new_epoch(self) -> str:
+        return self._randomness.bytes(EPOCH_BYTES).hex()
 
     async def remove_expired(self, *, limit: int, audit_before: int) -> Removed:
         now = await self.now()

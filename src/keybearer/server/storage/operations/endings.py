@@ -41,6 +41,15 @@ _END_OF_APPLICATION = """
     UPDATE session SET revoked_at = $2, revoked_reason = $3 WHERE id IN (SELECT id FROM chosen)
     RETURNING idle_until, absolute_until, access_until"""
 
+_ALIVE = """
+    SELECT count(*) AS alive FROM session
+    WHERE revoked_at IS NULL AND (access_until > $1 OR (idle_until > $1 AND absolute_until > $1))"""
+_END_ALL = """
+    WITH chosen AS MATERIALIZED (
+        SELECT id FROM session WHERE revoked_at IS NULL ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE session SET revoked_at = $1, revoked_reason = $2 WHERE id IN (SELECT id FROM chosen)"""
+
 # A refresh under way may have read the `ver` from before, and grant until a whole lifetime from now. It holds no lock
 # on the user's row: the entry outlives its access token instead.
 _ACCESS_UNTIL = """
@@ -113,6 +122,14 @@ def end_of_application(application_id: UUID, now: int) -> Steps[int]:
     reason = EndReason.APPLICATION_DISABLED.value
     rows = yield Statement(_END_OF_APPLICATION, (application_id, now, reason))
     return sum(is_alive(row, now) for row in rows)
+
+
+def end_all(now: int, reason: EndReason) -> Steps[int]:
+    """End the sessions of everybody: how many were alive. There may be millions, so they are not read."""
+    (row,) = yield Statement(_ALIVE, (now,))
+    yield Statement(_END_ALL, (now, reason.value))
+    alive: int = row["alive"]
+    return alive
 
 
 def raise_ver(user_id: UUID, now: int, policy: SessionPolicy) -> Steps[log.NewEntry]:

@@ -6,7 +6,7 @@ from keybearer.server.domain.audit import Actor, AuditEvent, AuditKind
 from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
 from keybearer.server.storage.operations import log, trail
 from keybearer.server.storage.rows import secret_key
-from keybearer.server.storage.statements import Access, Row, Statement, Steps, operation
+from keybearer.server.storage.statements import Access, Row, Rows, Statement, Steps, operation
 
 _COLUMNS = """id, purpose, algorithm, kid, state, encrypted, created_at, usable_from, activated_at,
     retired_at"""
@@ -19,6 +19,7 @@ _RETIRE = """
     UPDATE secret_key SET state = 'retired', retired_at = $2 WHERE purpose = $1 AND state = 'active'
     RETURNING id, purpose, kid"""
 _ACTIVATE = "UPDATE secret_key SET state = 'active', activated_at = $2 WHERE id = $1"
+_REMOVE_ALL = "DELETE FROM secret_key RETURNING id, purpose, kid"
 _REMOVE = """
     DELETE FROM secret_key WHERE purpose = $1 AND state = 'retired' AND retired_at < $2
     RETURNING id, purpose, kid, clock_ms() AS now"""
@@ -32,13 +33,7 @@ def list_keys() -> Steps[Sequence[SecretKey]]:
 
 @operation(Access.TRANSACTION)
 def add(key: SecretKey, actor: Actor) -> Steps[bool]:
-    rows = yield Statement(
-        _INSERT,
-        (
-            *(key.id, key.purpose.value, key.algorithm, key.kid, key.state.value, key.encrypted),
-            *(key.created_at, key.usable_from, key.activated_at, key.retired_at),
-        ),
-    )
+    rows = yield _insert(key)
     if not rows:
         return False
     yield from trail.write(rows[0]["now"], _event(AuditKind.SECRET_KEY_CREATED, rows[0], actor))
@@ -46,9 +41,32 @@ def add(key: SecretKey, actor: Actor) -> Steps[bool]:
     return True
 
 
+def _insert(key: SecretKey) -> Statement:
+    return Statement(
+        _INSERT,
+        (
+            *(key.id, key.purpose.value, key.algorithm, key.kid, key.state.value, key.encrypted),
+            *(key.created_at, key.usable_from, key.activated_at, key.retired_at),
+        ),
+    )
+
+
 def _event(kind: AuditKind, row: Row, actor: Actor, **detail: str) -> AuditEvent:
     facts = {"key": str(row["id"]), "purpose": row["purpose"], "kid": row["kid"]}
     return AuditEvent(kind, actor, detail={**facts, **detail})
+
+
+def _removed(rows: Rows, actor: Actor) -> list[AuditEvent]:
+    return [_event(AuditKind.SECRET_KEY_RETIRED, row, actor, removed="true") for row in rows]
+
+
+def replace_all(keys: Sequence[SecretKey], now: int, actor: Actor) -> Steps[None]:
+    """These keys for all others; the caller tells the followers."""
+    removed = yield Statement(_REMOVE_ALL)
+    yield from trail.write(now, *_removed(removed, actor))
+    for key in keys:
+        (row,) = yield _insert(key)
+        yield from trail.write(now, _event(AuditKind.SECRET_KEY_CREATED, row, actor))
 
 
 def _announce(now: int) -> Steps[None]:
@@ -76,7 +94,6 @@ def remove_retired(purpose: KeyPurpose, retired_before: int, actor: Actor) -> St
     rows = yield Statement(_REMOVE, (purpose, retired_before))
     if rows:
         now: int = rows[0]["now"]
-        removed = [_event(AuditKind.SECRET_KEY_RETIRED, row, actor, removed="true") for row in rows]
-        yield from trail.write(now, *removed)
+        yield from trail.write(now, *_removed(rows, actor))
         yield from _announce(now)
     return len(rows)

@@ -6,10 +6,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 
-from keybearer.guard._address import Address
+from keybearer.outgoing.address import Address
 
 CHUNK = 65_536
 
@@ -64,9 +64,15 @@ class Line:
         self._socket: socket.socket | None = None
         self._closed = False
 
+    def get(self, path: str, headers: Mapping[str, str], *, silence: float) -> AbstractContextManager[Answer]:
+        """As `ask`, for a GET."""
+        return self.ask("GET", path, headers, silence=silence)
+
     @contextmanager
-    def get(self, path: str, headers: Mapping[str, str], *, silence: float) -> Iterator[Answer]:
-        """The answer to a GET, for the block. `silence`: seconds between two pieces of it.
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str], *, body: bytes | None = None, silence: float
+    ) -> Iterator[Answer]:
+        """The answer to a request, for the block. `silence`: seconds between two pieces of it.
 
         Raises Unreachable, in the block too, and Closed after `close`.
         """
@@ -75,7 +81,7 @@ class Line:
             connection.connect()
             connection.sock.settimeout(silence)
             self._hold(connection.sock)
-            connection.request("GET", path, headers={**self._headers, **headers})
+            connection.request(method, path, body, {**self._headers, **headers})
             with connection.getresponse() as response:
                 yield Answer(response)
         except Exception as error:

@@ -31,9 +31,13 @@ class Address:
     def jwks(self) -> str:
         return "/.well-known/jwks.json"
 
-    def __str__(self) -> str:
+    @property
+    def origin(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.secure else 'http'}://{host}:{self.port}{self.base}"
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.origin + self.base
 
 
 def parse_address(base_url: str, *, allow_http: bool = False) -> Address:
@@ -50,16 +54,17 @@ def parse_address(base_url: str, *, allow_http: bool = False) -> Address:
     if not base_url.isascii() or not base_url.isprintable() or " " in base_url:
         raise ValueError("base_url is printable ASCII")
     secure = parts.scheme == "https"
-    if not secure and not allow_http and not _is_loopback(parts.hostname):
+    if not secure and not allow_http and not is_loopback(parts.hostname):
         raise ValueError(
-            "base_url is https: over http everyone on the way could read the Api-Key and forge revocations"
+            "base_url is https: over http everyone on the way could read the credentials and forge the answers"
         )
     return Address(
         secure, parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/") or DEFAULT_BASE
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there stays on this machine."""
     if host == "localhost":
         return True
     try:

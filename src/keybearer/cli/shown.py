@@ -1,6 +1,6 @@
 """What a command shows: for people as a table or lines, for programs (`--json`) as one JSON document.
 
-A command's function returns a `Record` or a `Table`; `command` makes a command of it and gives it `--json`.
+A command's function returns a `Shown`; `command` makes a command of it and gives it `--json`.
 """
 
 import functools
@@ -9,14 +9,12 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, ClassVar, ParamSpec
 
 import typer
 from rich.console import Console
 from rich.table import Table as RichTable
-from rich.text import Text
-
-from keybearer.server.http.times import rfc3339
+from rich.text import Text as RichText
 
 P = ParamSpec("P")
 
@@ -26,10 +24,12 @@ _WIDE = 500
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One thing: an object of JSON values. `note` says to people what the values do not."""
+    """One thing: an object of JSON values. `note` says to people what the values do not; the command ends with
+    `status`."""
 
     values: Mapping[str, Any]
     note: str = ""
+    status: int = 0
 
     def document(self) -> object:
         return dict(self.values)
@@ -49,6 +49,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Mapping[str, Any]]
     nothing: str
+    status: ClassVar[int] = 0
 
     def document(self) -> object:
         return [dict(row) for row in self.rows]
@@ -61,17 +62,35 @@ class Table:
         for column in self.columns:
             table.add_column(_title(column), overflow="fold")
         for row in self.rows:
-            table.add_row(*(Text(_text(row[column])) for column in self.columns))
+            table.add_row(*(RichText(_text(row[column])) for column in self.columns))
         Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
 
 
-Shown = Record | Table
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One value, which scripts take as it is."""
+
+    name: str
+    value: str
+    status: ClassVar[int] = 0
+
+    def document(self) -> object:
+        return {self.name: self.value}
+
+    def print(self) -> None:
+        print(self.value)
+
+
+Shown = Record | Table | Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[P, Shown]], Callable[P, Shown]]:
-    """Make the function a command of `app`, with the option `--json`; what it returns is printed."""
+def command(
+    app: typer.Typer, name: str, panel: str | None = None
+) -> Callable[[Callable[P, Shown]], Callable[P, Shown]]:
+    """Make the function a command of `app`, with the option `--json`; what it returns is printed. `panel` is the
+    heading under which the help lists it."""
 
     def register(function: Callable[P, Shown]) -> Callable[P, Shown]:
         @functools.wraps(function)
@@ -82,21 +101,18 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[P, Shown]], Calla
                 print(json.dumps(shown.document(), ensure_ascii=False))
             else:
                 shown.print()
+            if shown.status != 0:
+                raise typer.Exit(shown.status)
 
         signature = inspect.signature(function)
         option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
         parameters = [*signature.parameters.values(), option]
         vars(run)["__signature__"] = signature.replace(parameters=parameters, return_annotation=None)
         run.__annotations__ = {**function.__annotations__, "as_json": Json, "return": None}
-        app.command(name)(run)
+        app.command(name, rich_help_panel=panel)(run)
         return function
 
     return register
-
-
-def instant(milliseconds: int | None) -> str | None:
-    """An instant as the HTTP API writes it."""
-    return None if milliseconds is None else rfc3339(milliseconds // 1000)
 
 
 def _title(name: str) -> str:

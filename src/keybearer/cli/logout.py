@@ -1,0 +1,59 @@
+"""`keybearer logout`."""
+
+from typing import Annotated
+
+import typer
+
+from keybearer.cli.ending import FAILED, tell
+from keybearer.cli.profiles import DEFAULT, ApiKeyUnavailable, Profile, ProfileName, get_profile, read_key, tokens_of
+from keybearer.cli.shown import Record, Shown
+from keybearer.cli.working import explained, make_client
+from keybearer.client import LogoutOutcome, StoreError
+from keybearer.client._vault import Vault
+from keybearer.errors import KeybearerError
+from keybearer.outgoing.address import parse_address
+
+_ALIVE = "alive"
+"""What became of a session that the service was not told of."""
+
+
+def logout(
+    all_devices: Annotated[bool, typer.Option("--all-devices", help="End every session of the user.")] = False,
+    profile: ProfileName = DEFAULT,
+) -> Shown:
+    """End the session. Here it ends in any case; says what became of it at the service."""
+    with explained(profile):
+        chosen = get_profile(profile)
+        try:
+            api_key = read_key(chosen)
+        except ApiKeyUnavailable as error:
+            _forget(chosen)
+            return _ended_here(profile, error.detail)
+        return _log_out(chosen, api_key, all_devices=all_devices)
+
+
+def _log_out(profile: Profile, api_key: str, *, all_devices: bool) -> Shown:
+    with make_client(profile, api_key) as client:
+        try:
+            outcome = client.logout(all_devices=all_devices)
+        except StoreError:
+            raise
+        except KeybearerError as error:
+            return _ended_here(profile.name, error.detail)
+    if outcome is LogoutOutcome.UNREACHABLE:
+        return _ended_here(profile.name, f"{profile.url} could not be asked.")
+    return Record({"profile": profile.name, "session": outcome.value})
+
+
+def _forget(profile: Profile) -> None:
+    """End the session here, without a key that would admit the client at the service."""
+    vault = Vault(tokens_of(profile), str(parse_address(profile.url, allow_http=True)))
+    vault.log_out(vault.latest())
+
+
+def _ended_here(profile: str, why: str) -> Record:
+    tell(
+        f"{why} The tokens are gone from here; at the service the session lives on until its end. To end it there, log "
+        "in again, and then out with --all-devices."
+    )
+    return Record({"profile": profile, "session": _ALIVE}, status=FAILED)

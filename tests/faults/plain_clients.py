@@ -1,0 +1,227 @@
+"""`python -m tests.faults.plain_clients`: sessions held by plain HTTP, each by a task that keeps only its token and the
+Idempotency-Key of the refresh that is under way.
+
+Orders come on standard input. A line after them says that all faults are over: then every session is refreshed once
+more, and the process ends.
+"""
+
+import asyncio
+import secrets
+import sys
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.faults.history import ANYWHERE, Journal, Token, identity, name_of_key
+from tests.faults.launcher import die
+from tests.faults.orders import Orders, parse_orders
+from tests.faults.wire import Cut, Reply, Request, ask
+
+BASE = "/v1/api/oauth/token"
+AGENT = "plain"
+
+LONGEST_GAP = 1.2
+"""Seconds between two things that a client does."""
+
+AT_ONCE = 0.05
+"""Seconds until a client asks again at once: one that asks without any pause hinders the service in its start."""
+
+_CUTS = (Cut.NONE, Cut.AMID_REQUEST, Cut.AFTER_REQUEST, Cut.AMID_ANSWER)
+_CUT_WEIGHTS = (85, 3, 9, 3)
+
+
+@dataclass(slots=True)
+class Held:
+    """What a client holds of its session. `access_token` may have expired."""
+
+    id: str
+    refresh_token: str
+    access_token: str
+    key: str | None = None
+
+    @property
+    def token(self) -> Token:
+        return identity(self.refresh_token)
+
+
+@dataclass(slots=True)
+class Client:
+    """One user's client. It begins a new session whenever the one before has ended."""
+
+    orders: Orders
+    journal: Journal
+    chance: Random
+    user: str
+    stopping: asyncio.Event
+    held: Held | None = None
+    before: Held | None = field(default=None)
+    """What it held before the last refresh, as a tab that was left open does."""
+
+    async def live(self) -> None:
+        while not self.stopping.is_set():
+            await self._pause()
+            if self.held is None:
+                await self._log_in()
+            else:
+                await self._act(self.held)
+        if self.held is not None:
+            await self._refresh(self.held)
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(self.chance.uniform(0, LONGEST_GAP)):
+                await self.stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _act(self, held: Held) -> None:
+        what = self.chance.random()
+        if what < 0.70:
+            await self._refresh(held)
+        elif what < 0.80:
+            await self._refresh(held, at_once=2)
+        elif what < 0.88:
+            await self._repeat()
+        elif what < 0.96:
+            await self._inspect(held, self._somewhere())
+        elif what < 0.98:
+            await self._log_out(held)
+        else:
+            await asyncio.gather(self._refresh(held, rounds=1), self._log_out(held))
+
+    # --- log in ------------------------------------------------------------------------------------------------------
+
+    async def _log_in(self) -> None:
+        id = self.journal.ask("login", user=self.user)
+        body = {"username": self.orders.users[self.user], "password": self.orders.password}
+        reply = await self._ask("", self._somewhere(), body=body)
+        if reply is None:
+            return
+        if reply.status != 200:
+            self.journal.answer(id, reply.status, code=reply.code)
+            return
+        self.before, self.held = None, self._held(reply)
+        self.journal.answer(id, 200, session=self.held.id, token=self.held.token)
+
+    # --- refresh -----------------------------------------------------------------------------------------------------
+
+    async def _refresh(self, held: Held, *, at_once: int = 1, rounds: int = sys.maxsize) -> None:
+        """Until it is decided: what is not is asked again, at once or after the retry window, with the same key."""
+        held.key = held.key or secrets.token_urlsafe(24)
+        for _ in range(rounds):
+            replies = await asyncio.gather(*(self._present(held) for _ in range(at_once)))
+            decided = [reply for reply in replies if reply is not None and reply.status in (200, 401)]
+            if decided:
+                self._take(held, decided)
+                return
+            if self.chance.random() < 0.5:
+                await asyncio.sleep(self.orders.window + self.chance.uniform(0.1, 1))
+            else:
+                await asyncio.sleep(AT_ONCE)
+
+    def _take(self, held: Held, decided: list[Reply]) -> None:
+        if self.held is not held:
+            return  # a logout has gone before
+        granted = [self._held(reply) for reply in decided if reply.status == 200]
+        if not granted:
+            self.before = self.held = None
+            return
+        # One of two at once may have been answered with the token that it presented, before the other moved the chain.
+        moved = [after for after in granted if after.refresh_token != held.refresh_token]
+        self.before, self.held = held, (moved or granted)[-1]
+
+    async def _repeat(self) -> None:
+        """What another tab does that was late: the token before the current one, with the key that had moved it."""
+        if self.before is not None:
+            await self._present(self.before)
+
+    async def _present(self, held: Held) -> Reply | None:
+        assert held.key is not None
+        port, where = self._somewhere()
+        id = self.journal.ask(
+            "refresh", user=self.user, session=held.id, token=held.token, key=name_of_key(held.key), where=where
+        )
+        cut = self.chance.choices(_CUTS, _CUT_WEIGHTS)[0] if not self.stopping.is_set() else Cut.NONE
+        body = {"refresh_token": held.refresh_token}
+        headers = {"Idempotency-Key": held.key}
+        reply = await self._ask("/refresh", (port, where), body=body, headers=headers, cut=cut)
+        if reply is not None and reply.status == 200:
+            self.journal.answer(id, 200, token=identity(reply.attributes["refreshToken"]))
+        elif reply is not None:
+            self._answer(id, reply)
+        return reply
+
+    # --- the rest ----------------------------------------------------------------------------------------------------
+
+    async def _inspect(self, held: Held, at: tuple[int, int]) -> None:
+        id = self.journal.ask("info", user=self.user, session=held.id, where=at[1])
+        self._answer(id, await self._ask("/info", at, headers=_bearer(held)))
+
+    async def _log_out(self, held: Held) -> None:
+        """Until it is decided; and then everywhere what is over is tried."""
+        if self.held is held:
+            self.before = self.held = None
+        while True:
+            at = self._somewhere()
+            id = self.journal.ask("logout", user=self.user, session=held.id, token=held.token, where=at[1])
+            body = {"refresh_token": held.refresh_token}
+            reply = await self._ask("/revoke", at, body=body, headers=_bearer(held))
+            self._answer(id, reply)
+            if reply is not None and reply.status in (200, 401):
+                break
+            await asyncio.sleep(AT_ONCE)
+        held.key = held.key or secrets.token_urlsafe(24)
+        for number, port in enumerate(self.orders.ports):
+            await self._inspect(held, (port, number))
+        await self._present(held)
+
+    def _answer(self, id: str, reply: Reply | None) -> None:
+        if reply is not None:
+            self.journal.answer(id, reply.status, code=reply.code)
+
+    def _somewhere(self) -> tuple[int, int]:
+        """Port and number of a replica; or of the front, which chooses one."""
+        if self.chance.random() < 0.5:
+            return self.orders.front, ANYWHERE
+        number = self.chance.randrange(len(self.orders.ports))
+        return self.orders.ports[number], number
+
+    async def _ask(
+        self,
+        path: str,
+        at: tuple[int, int],
+        *,
+        body: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        cut: Cut = Cut.NONE,
+    ) -> Reply | None:
+        theirs = {"Api-Key": self.orders.api_key, "User-Agent": AGENT, **(headers or {})}
+        request = Request("GET" if body is None else "POST", BASE + path, theirs, body)
+        return await ask(at[0], request, cut, self.chance.uniform(0, 0.005))
+
+    def _held(self, reply: Reply) -> Held:
+        attributes: dict[str, Any] = reply.attributes
+        return Held(str(attributes["sessionId"]), attributes["refreshToken"], attributes["accessToken"])
+
+
+def _bearer(held: Held) -> dict[str, str]:
+    return {"Authorization": f"Bearer {held.access_token}"}
+
+
+async def run(orders: Orders) -> None:
+    """Until the parent says that all is over; a parent that has gone ends this process at once."""
+    journal, stopping, chance = Journal(orders.history), asyncio.Event(), Random(orders.seed)
+    users = list(orders.users)
+    clients = [
+        Client(orders, journal, Random(chance.random()), users[number % len(users)], stopping)
+        for number in range(orders.sessions)
+    ]
+    lives = asyncio.gather(*(client.live() for client in clients))
+    if not await asyncio.to_thread(sys.stdin.readline):
+        die()
+    stopping.set()
+    await lives
+
+
+if __name__ == "__main__":
+    asyncio.run(run(parse_orders(sys.stdin.readline())))
