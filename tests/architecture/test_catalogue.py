@@ -3,8 +3,11 @@
 import inspect
 
 import generate_errors
+from generated import ROOT
 from keybearer import errors
 from keybearer.wire.problems import STATUS
+
+TYPESCRIPT = ROOT / "packages/keybearer-js/src/codes.ts"
 
 CLASSES = [
     value
@@ -36,3 +39,7 @@ def test_an_api_key_failure_is_never_401() -> None:
 def test_the_document_has_every_code() -> None:
     text = generate_errors.text()
     assert [code for code in STATUS if f"| `{code}` |" not in text] == []
+
+
+def test_the_browser_client_has_the_same_catalogue() -> None:
+    assert TYPESCRIPT.read_text(encoding="utf-8") == generate_errors.typescript()

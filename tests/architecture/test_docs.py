@@ -10,7 +10,9 @@ from keybearer.errors import CATALOGUE
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]+)?\)")
-FILE = re.compile(r"`((?:[a-z_]+/)*[a-z_]+\.py|[a-z-]+\.ts|(?:tests|tools|requirements|server|src)/[a-z_/]+(?:\.[a-z]+)?)`")
+FILE = re.compile(
+    r"`((?:[a-z_]+/)*[a-z_]+\.py|[a-z-]+\.ts|(?:tests|tools|requirements|server|src)/[a-z_/]+(?:\.[a-z]+)?)`"
+)
 SETTING = re.compile(r"\bKEYBEARER_[A-Z_]+\b")
 CODE_FAMILY = re.compile(r"`((?:access_token|refresh_token|api_key)_[a-z_]+)`")
 BASES = [

@@ -400,6 +400,16 @@ def test_headers(everywhere: Desk) -> None:
     assert entry.headers["api-key"] == everywhere.stage.publishable_key
 
 
+def test_an_authorization_of_the_callers_own_stays(everywhere: Desk) -> None:
+    everywhere.stage.add_fault("other", Answer(401))
+    words = ("-H", "Authorization: Basic bWluZQ==")
+    assert everywhere.run("curl", f"{everywhere.stage.other}/x", *words).status == 1
+    [entry] = everywhere.stage.journal("other")
+    assert entry.headers["authorization"] == "Basic bWluZQ=="
+    assert entry.headers["api-key"] == everywhere.stage.publishable_key
+    assert everywhere.refreshes() == 0
+
+
 @pytest.mark.parametrize("header", ["no colon", "Name\n: x", "X: a\nb", ": x", "Ümlaut: x", "X: \0"])
 def test_a_malformed_header(inside: Desk, header: str) -> None:
     ended = inside.run("curl", f"{inside.stage.api}/notes", "-H", header)
@@ -556,12 +566,16 @@ def test_logout_ends_the_session_here_whatever_happens(inside: Desk, fault: Drop
     assert inside.session is None and is_alive(inside, session_id)
 
 
-def test_logout_without_the_key(inside: Desk) -> None:
+@pytest.mark.parametrize(("key", "says"), [(None, "No such file"), ("", "is empty"), ("kbp_cut-off", "cut off")])
+def test_logout_without_the_key(inside: Desk, key: str | None, says: str) -> None:
     session_id = inside.json("whoami")["session_id"]
     inside.key_file.unlink()
+    if key is not None:
+        inside.key_file.write_text(key)
     ended = inside.run("logout")
-    assert ended.status == 1 and "No such file" in ended.err
+    assert ended.status == 1 and says in ended.err
     assert inside.session is None and is_alive(inside, session_id)
+    assert inside.run("logout").status == 2
 
 
 def test_a_logout_during_a_refresh_wins(inside: Desk) -> None:

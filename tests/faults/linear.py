@@ -116,9 +116,7 @@ def _refreshed(session: SessionModel, operation: Operation) -> Iterator[SessionM
                 yield after
                 return
     elif operation.code == "refresh_token_reused":
-        after = _copy(session)
-        if after.present(token, operation.asked.key, operation.ended + SLACK).kind == "reused":
-            yield after
+        yield from _presented(session, token, operation.asked.key, operation.ended + SLACK, "reused")
     elif operation.code in _GONE and session.ended:
         yield session
 
@@ -141,13 +139,17 @@ def _undecided_effects(session: SessionModel, operation: Operation, moves: Mappi
     token, key = operation.asked.token, operation.asked.key
     assert token is not None
     moved_at = moves.get(session.current[0] + 1)
-    for moment in (moved_at, NEVER):
-        if moment is None or moment < operation.began - SLACK:
-            continue
-        after = _copy(session)
-        kind = after.present(token, key, moment).kind
-        if kind == ("reused" if moment == NEVER else "moved"):
-            yield after
+    if moved_at is not None and moved_at >= operation.began - SLACK:
+        yield from _presented(session, token, key, moved_at, "moved")
+    too_late = max(operation.began, session.current[1] + session.policy.refresh_retry_window * 1000)
+    yield from _presented(session, token, key, too_late, "reused")
+
+
+def _presented(session: SessionModel, token: Token, key: str, moment: int, kind: str) -> Iterator[SessionModel]:
+    """The session after this, if it comes to that kind of answer."""
+    after = _copy(session)
+    if after.present(token, key, moment).kind == kind:
+        yield after
 
 
 def _copy(session: SessionModel) -> SessionModel:

@@ -55,7 +55,7 @@ class Client:
     stopping: asyncio.Event
     held: Held | None = None
     before: Held | None = field(default=None)
-    """What it held before the last refresh, as a tab that was left open does."""
+    """What it held before the last move, as a tab that was left open does."""
 
     async def live(self) -> None:
         while not self.stopping.is_set():
@@ -128,7 +128,9 @@ class Client:
             return
         # One of two at once may have been answered with the token that it presented, before the other moved the chain.
         moved = [after for after in granted if after.refresh_token != held.refresh_token]
-        self.before, self.held = held, (moved or granted)[-1]
+        self.held = (moved or granted)[-1]
+        if moved:
+            self.before = held
 
     async def _repeat(self) -> None:
         """What another tab does that was late: the token before the current one, with the key that had moved it."""

@@ -24,6 +24,7 @@ export function watchPage({ vault, refresher, events, look }: Parts): () => void
   };
 
   const refresh = (): void => {
+    if (!isLookedAt()) return; // no event has told that the network went
     const token = vault.entry.session?.refreshToken;
     refresher.refresh(true).then(
       () => {

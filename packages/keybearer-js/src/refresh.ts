@@ -5,6 +5,7 @@ import type { Events } from "./events.js";
 import { withLock } from "./lock.js";
 import type { Entry, Session } from "./record.js";
 import { isUnavailable, refusalOf, sessionOf, type Answer, type Service } from "./service.js";
+import { after } from "./surroundings.js";
 import type { Vault } from "./vault.js";
 
 export interface RefreshOptions {
@@ -74,6 +75,11 @@ export function createRefresher(vault: Vault, service: Service, events: Events, 
 
   const attempt = async (asked: Session): Promise<Session> => {
     await vault.load();
+    // Sent before, by another tab perhaps, whose news may be on its way still: storage is slower than the lock.
+    for (let looks = 4; looks > 0 && vault.entry.session?.idempotencyKey; looks -= 1) {
+      await new Promise<void>((resolve) => after(50, resolve));
+      await vault.load();
+    }
     const { entry } = vault;
     const held = current();
     if (held.accessToken !== asked.accessToken) return held;

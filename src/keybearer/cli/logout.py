@@ -5,13 +5,12 @@ from typing import Annotated
 import typer
 
 from keybearer.cli.ending import FAILED, tell
-from keybearer.cli.profiles import DEFAULT, ApiKeyUnavailable, Profile, ProfileName, get_profile, read_key, tokens_of
+from keybearer.cli.profiles import DEFAULT, Profile, ProfileName, get_profile, read_key, tokens_of
 from keybearer.cli.shown import Record, Shown
 from keybearer.cli.working import explained, make_client
-from keybearer.client import LogoutOutcome, StoreError
+from keybearer.client import Client, ConfigurationError, LogoutOutcome, StoreError
 from keybearer.client._vault import Vault
 from keybearer.errors import KeybearerError
-from keybearer.outgoing.address import parse_address
 
 _ALIVE = "alive"
 """What became of a session that the service was not told of."""
@@ -25,15 +24,16 @@ def logout(
     with explained(profile):
         chosen = get_profile(profile)
         try:
-            api_key = read_key(chosen)
-        except ApiKeyUnavailable as error:
-            _forget(chosen)
+            client = make_client(chosen, read_key(chosen))
+        except ConfigurationError as error:
+            if not _forget(chosen):
+                raise
             return _ended_here(profile, error.detail)
-        return _log_out(chosen, api_key, all_devices=all_devices)
+        return _log_out(client, chosen, all_devices=all_devices)
 
 
-def _log_out(profile: Profile, api_key: str, *, all_devices: bool) -> Shown:
-    with make_client(profile, api_key) as client:
+def _log_out(client: Client, profile: Profile, *, all_devices: bool) -> Shown:
+    with client:
         try:
             outcome = client.logout(all_devices=all_devices)
         except StoreError:
@@ -45,10 +45,14 @@ def _log_out(profile: Profile, api_key: str, *, all_devices: bool) -> Shown:
     return Record({"profile": profile.name, "session": outcome.value})
 
 
-def _forget(profile: Profile) -> None:
-    """End the session here, without a key that would admit the client at the service."""
-    vault = Vault(tokens_of(profile), str(parse_address(profile.url, allow_http=True)))
-    vault.log_out(vault.latest())
+def _forget(profile: Profile) -> bool:
+    """End the session here, without a key that would admit the client at the service. False when there is none."""
+    vault = Vault(tokens_of(profile), profile.url)
+    record = vault.latest()
+    if record.session is None:
+        return False
+    vault.log_out(record)
+    return True
 
 
 def _ended_here(profile: str, why: str) -> Record:

@@ -61,7 +61,7 @@ app = make_app(_WithoutService)
 add_client_commands(app)
 
 
-@app.callback(epilog="The commands of the service come with keybearer[server].")
+@app.callback(epilog=r"The commands of the service come with keybearer\[server].")
 def keybearer(_version: Version = False) -> None:
     """Requests with both credentials, tokens that are refreshed in time, sessions that are never lost."""
 

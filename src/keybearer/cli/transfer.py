@@ -92,10 +92,10 @@ def _write(answer: httpx2.Response, order: Order, file: BinaryIO) -> None:
     if order.include:
         lines = [_status_line(answer), *(b"%b: %b" % header for header in answer.headers.raw), b"", b""]
         file.write(b"\r\n".join(lines))
+        file.flush()
     for piece in answer.iter_bytes():
         file.write(piece)
         file.flush()
-    file.flush()
 
 
 def _show_request(request: httpx2.Request) -> None:

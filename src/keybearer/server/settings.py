@@ -293,8 +293,8 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_ignored(variable: str, text: str) -> bool:
-    """Whether a variable is for somebody else: for the client, the tour, the tests, or put there by Kubernetes, which describes a
-    Service named `keybearer` to every container of its namespace."""
+    """Whether a variable is for somebody else: for the client, the tour, the tests, or put there by Kubernetes, which
+    describes a Service named `keybearer` to every container of its namespace."""
     described = _KUBERNETES.fullmatch(variable) is not None or (variable == f"{PREFIX}PORT" and "://" in text)
     return described or variable.startswith(IGNORED_PREFIXES)
 

@@ -54,7 +54,7 @@ test.each(TRANSPORTS)("C25: a service that is killed and comes back costs a user
 });
 
 test.each(TRANSPORTS)(
-  "a 401 that %s cannot read, for want of CORS headers, is no reason for a refresh",
+  "C25: a 401 that %s cannot read, for want of CORS headers, is no reason for a refresh",
   async (transport) => {
     const { stage, notes } = lab;
     const tab = await lab.openTab({ transport });

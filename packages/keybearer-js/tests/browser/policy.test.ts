@@ -39,7 +39,7 @@ test("C45: React draws the session under a strict policy", async () => {
   expect(await tab.page.evaluate(() => window.violations)).toEqual([]);
 });
 
-test("what the policy forbids is noticed", async () => {
+test("C45: what the policy forbids is noticed", async () => {
   const tab = await lab.openTab({ url: strict(lab.program), before: WATCH });
   await tab.page.evaluate(() => document.body.append(Object.assign(document.createElement("script"), { text: "0" })));
   await tab.page.waitForFunction(() => window.violations.length > 0);

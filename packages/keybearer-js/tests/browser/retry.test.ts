@@ -112,7 +112,7 @@ test.each(TRANSPORTS)("C37: by %s the bearer token follows no redirect to anothe
   expect(await stage.journal({ target: "api" })).toMatchObject([{ status: 307 }]);
 });
 
-test("An application's key works on the pages that the application allows, and elsewhere nothing can be read", async () => {
+test("C25: a page of an origin that the application does not allow reads no answer, and a login says so", async () => {
   const tab = await lab.openTab({ url: lab.program.replace("127.0.0.1", "localhost") });
   const { username, password } = lab.stage.users[0]!;
   const code = await tab.page.evaluate(
