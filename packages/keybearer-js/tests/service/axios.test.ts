@@ -1,4 +1,6 @@
 /** What belongs to axios: both versions that bound what is supported. */
+import { Agent } from "node:http";
+import type { Readable } from "node:stream";
 import type { AxiosInstance, AxiosRequestConfig, CreateAxiosDefaults, InternalAxiosRequestConfig } from "axios";
 import { describe, expect, test } from "vitest";
 import { AXIOS_VERSIONS, loadAxios, type WithAxios } from "./flavours.js";
@@ -71,6 +73,29 @@ describe.each(AXIOS_VERSIONS)("%s", (version) => {
     const error = await rejection(instance.get(stage.api + NOTES, { _retry: true }));
     expect(error).toMatchObject({ response: { status: 401 } });
     expect(await refreshes(stage)).toEqual([]);
+  });
+
+  test("C7: a user's name in the URL, or in auth, is the caller's authorization", async () => {
+    const { instance } = await attached();
+    const { host } = new URL(stage.api);
+    const auth = { username: "jane", password: "x" };
+    const sent = [instance.get(`http://jane:x@${host}${NOTES}`), instance.get(stage.api + NOTES, { auth })];
+    for (const error of await Promise.all(sent.map(rejection)))
+      expect(error).toMatchObject({ response: { status: 401 } });
+    const hits = await stage.journal();
+    expect(hits.map(({ headers }) => headers.authorization)).toEqual(Array(2).fill(`Basic ${btoa("jane:x")}`));
+  });
+
+  test("an answer that is not read, as a retry follows, leaves the connection free", async () => {
+    const httpAgent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const { instance } = await attached({ httpAgent, responseType: "stream" });
+    // More than a socket takes by itself.
+    const body = "x".repeat(900_000);
+    await stage.inject({ target: "api", times: 1, action: { kind: "answer", status: 401, body } });
+    const { status, data } = await instance.get<Readable>(stage.api + NOTES, { signal: AbortSignal.timeout(20_000) });
+    expect(status).toBe(200);
+    data.destroy();
+    httpAgent.destroy();
   });
 
   test.each<[string, AxiosRequestConfig]>([

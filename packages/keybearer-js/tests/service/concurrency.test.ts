@@ -103,6 +103,27 @@ describe.each(FLAVOURS)("$name", (flavour) => {
     }
   });
 
+  test("C23: a request that waits for the refresh can be aborted; the refresh goes on for the others", async () => {
+    const opened = await signedIn(stage, flavour);
+    opened.notebook.spoil();
+    await stage.inject({ target: "auth", path: REFRESH, action: { kind: "gate", name: "refresh" } });
+    const first = opened.send(`${stage.api}/notes?first`);
+    await stage.waitAtGate("refresh");
+    const controller = new AbortController();
+    const aborted = [controller.signal, AbortSignal.abort()].map((signal) =>
+      rejection(opened.send(`${stage.api}/notes?aborted`, { signal })),
+    );
+    controller.abort();
+    // The gate is still closed: nothing but the abortion can have ended them.
+    for (const error of await Promise.all(aborted)) {
+      expect((error as Error).name).toBe(flavour.name === "fetch" ? "AbortError" : "CanceledError");
+    }
+    await stage.openGate("refresh");
+    expect((await first).status).toBe(200);
+    expect(await answers("aborted")).toEqual([]);
+    expect(await refreshes(stage)).toMatchObject([{ status: 200 }]);
+  });
+
   test("C10: a 401 of a token that is no longer the current one is retried without a refresh", async () => {
     const opened = await signedIn(stage, flavour);
     opened.notebook.spoil();
