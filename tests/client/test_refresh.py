@@ -202,6 +202,20 @@ def test_an_answer_that_was_lost_costs_nothing(stage: Stage) -> None:
     assert len(keys) == 1
 
 
+def test_the_key_stays_for_as_long_as_the_token_does(stage: Stage, client: Client) -> None:
+    """The service repeats a young token. Were the key dropped with that answer, an older request with it that is still
+    on its way could move the chain, and the next refresh would present an old token with a key that is not known."""
+    client.refresh()
+    assert record_of(client).idempotency_key is None
+    token = session_of(client).refresh_token
+    client.refresh()
+    client.refresh()
+    assert session_of(client).refresh_token == token
+    first, *repeats = [entry.headers["idempotency-key"] for entry in stage.journal("auth", path=REFRESH)]
+    assert repeats == [record_of(client).idempotency_key] * 2
+    assert first not in repeats
+
+
 # --- how often -------------------------------------------------------------------------------------------------------
 
 

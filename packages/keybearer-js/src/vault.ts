@@ -124,7 +124,10 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
       await save(remove);
     },
     async renew(session) {
-      await write({ ...entry, revision: entry.revision + 1, session });
+      const { refreshToken, idempotencyKey } = entry.session ?? {};
+      // While the token is repeated, an older question with this key may be on its way, and move the chain unheard.
+      const next = refreshToken === session.refreshToken ? { ...session, idempotencyKey } : session;
+      await write({ ...entry, revision: entry.revision + 1, session: next });
     },
     async leave() {
       await end("signed_out");

@@ -86,8 +86,10 @@ class Vault:
         known = self.record
         if known is not None and known.generation != record.generation:
             return known
+        # While the token is repeated, an older question with this key may be on its way, and move the chain unheard.
+        key = record.idempotency_key if _is_repeated(record.session, session) else None
         return self._supersede(
-            record, replace(record, revision=record.revision + 1, idempotency_key=None, session=session)
+            record, replace(record, revision=record.revision + 1, idempotency_key=key, session=session)
         )
 
     def keep_key(self, record: Record, idempotency_key: str) -> Record:
@@ -166,6 +168,13 @@ class Vault:
         if error.detail != self._noted:
             self._noted = error.detail
             logging.getLogger("keybearer.client").warning("%s The session goes on in this process.", error.detail)
+
+
+def _is_repeated(before: Session | None, after: Session) -> bool:
+    """Whether the service has answered the refresh token that it was asked with."""
+    from hmac import compare_digest  # noqa: PLC0415 - imports hashlib
+
+    return before is not None and compare_digest(before.refresh_token, after.refresh_token)
 
 
 def _is_newer(record: Record, known: Record) -> bool:

@@ -204,3 +204,14 @@ test.each([
   expect(tokensOf(one)).toBe("access-a");
   expect(slow.shelf.entry.session?.accessToken).toBe("access-a");
 });
+
+test("C24a: the Idempotency-Key stays for as long as the refresh token does", async () => {
+  const shelf = new Shelf();
+  const vault = createVault(() => shelf, KEY, createEvents());
+  await vault.begin(session("a"));
+  const key = await vault.idempotencyKey("1".repeat(22));
+  await vault.renew({ ...session("a"), accessToken: "access-b" });
+  expect(shelf.entry.session).toMatchObject({ accessToken: "access-b", idempotencyKey: key });
+  await vault.renew(session("c"));
+  expect(shelf.entry.session).not.toHaveProperty("idempotencyKey");
+});
