@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 TEST_WORKERS ?= 2
+FAULTS_MINUTES ?= 60
 BIN := .venv/bin
 STAMP := .venv/.set-up
 JS_STAMP := node_modules/.set-up
@@ -49,6 +50,10 @@ test-python: setup
 .PHONY: test-js
 test-js: require-js require-chromium ## Run the JavaScript tests (ARGS="-t name": some of them)
 	@npm run --silent test --workspace keybearer -- $(ARGS)
+
+.PHONY: faults
+faults: setup ## Run the service under faults for an hour (FAULTS_MINUTES=5: five minutes), and record what happened
+	@$(BIN)/python -m tests.faults --minutes $(FAULTS_MINUTES) --report docs/reliability.md $(ARGS)
 
 .PHONY: bench
 bench: setup ## Run the benchmarks

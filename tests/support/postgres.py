@@ -71,11 +71,13 @@ class TemporaryServer:
     PostgreSQL refuses to run as root: then it is run as `nobody`.
     """
 
-    def __init__(self, options: Mapping[str, str] = _OPTIONS, launcher: Sequence[str] = ()) -> None:
-        """`launcher` is a command that runs the server, as `taskset -c 1`."""
+    def __init__(
+        self, options: Mapping[str, str] = _OPTIONS, launcher: Sequence[str] = (), parent: Path | None = None
+    ) -> None:
+        """`launcher` is a command that runs the server, as `taskset -c 1`. Its directory is made in `parent`."""
         self._options = options
         self._launcher = launcher
-        self._directory = Path(tempfile.mkdtemp(prefix="keybearer-pg-"))
+        self._directory = Path(tempfile.mkdtemp(prefix="keybearer-pg-", dir=parent))
         self._user = "nobody" if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self._directory, self._user)
@@ -86,6 +88,10 @@ class TemporaryServer:
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@/{database}?host={self._directory}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         options = [part for name, value in self._options.items() for part in ("-c", f"{name}={value}")]

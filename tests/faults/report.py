@@ -1,0 +1,99 @@
+"""What a run of `make faults` leaves: a JSON file, and the marked section of docs/reliability.md."""
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.faults.checker import TARGETS
+from tests.faults.ground import Backend
+from tests.faults.trial import Result
+
+BEGIN = "<!-- written by make faults: begin -->"
+END = "<!-- written by make faults: end -->"
+
+_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+_TOLD = {
+    "lost": "sessions lost: a 401 to a client that nobody had revoked",
+    "branches": "branches: two successors of one token",
+    "alive": "answers in a session after its revocation was answered 200",
+    "unfit": "histories that fit no order of the state machine",
+    "unexpected": "answers that no fault explains",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """All runs on one backend together."""
+
+    backend: Backend
+    results: Sequence[Result]
+
+    @property
+    def faults(self) -> Counter[str]:
+        return sum((Counter(result.faults) for result in self.results), Counter())
+
+    def sum(self, name: str) -> int:
+        """Of a figure of the verdicts."""
+        return sum(getattr(result.verdict, name) for result in self.results)
+
+    def count(self, target: str) -> int:
+        return sum(result.verdict.count(target) for result in self.results)
+
+
+def failures(result: Result) -> list[str]:
+    """Whatever misses a target, in words; none when all were met."""
+    found = [f"{v.target}: session {v.session}: {v.what}" for v in result.verdict.violations]
+    found += [f"missing afterwards: {what}" for what in result.missing]
+    if result.undecided:
+        found.append(f"{result.undecided} processes of clients could not decide their last refresh")
+    return found
+
+
+def write_json(results: Sequence[Result], path: Path) -> None:
+    path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
+
+
+def write_page(results: Sequence[Result], page: Path) -> None:
+    """Replace what stands between the marks."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not after:
+        raise SystemExit(f"{page} has no section between '{BEGIN}' and '{END}'.")
+    page.write_text(f"{before}{BEGIN}\n\n{section(results)}\n{END}{after}", encoding="utf-8")
+
+
+def section(results: Sequence[Result]) -> str:
+    """The figures of all runs, one column for each backend."""
+    backends = dict.fromkeys(result.backend for result in results)
+    totals = [Total(backend, [result for result in results if result.backend == backend]) for backend in backends]
+    faults = sorted({fault for total in totals for fault in total.faults})
+    figures = [
+        ("minutes under faults", [f"{sum(r.seconds for r in total.results) / 60:.0f}" for total in totals]),
+        ("sessions", [f"{total.sum('sessions'):,}" for total in totals]),
+        ("refreshes answered", [f"{total.sum('refreshes'):,}" for total in totals]),
+        ("moves of a chain", [f"{total.sum('moves'):,}" for total in totals]),
+        ("questions without an answer", [f"{total.sum('unanswered'):,}" for total in totals]),
+        ("sessions revoked, answered 200", [f"{total.sum('revoked'):,}" for total in totals]),
+    ]
+    injected = [(fault, [f"{total.faults[fault]:,}" for total in totals]) for fault in faults]
+    missed = [(_TOLD[target], [f"{total.count(target):,}" for total in totals]) for target in TARGETS]
+    missed += [
+        ("users, keys missing afterwards", [f"{sum(len(r.missing) for r in total.results)}" for total in totals]),
+        (
+            "longest that an access token held at another replica after its revocation, ms",
+            [f"{max(r.verdict.latest_yes for r in total.results):,}" for total in totals],
+        ),
+    ]
+    head = [_NAMES[total.backend] for total in totals]
+    where = f"CPython {platform.python_version()}, {platform.system()} {platform.release()}."
+    tables = (_table("done", head, figures), _table("injected", head, injected), _table("found", head, missed))
+    return "\n".join([f"{where} Seeds: {', '.join(dict.fromkeys(r.seed for r in results))}.\n", *tables])
+
+
+def _table(name: str, head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    lines = [f"| {name} | {' | '.join(head)} |", f"| --- |{' ---: |' * len(head)}"]
+    return "\n".join([*lines, *(f"| {what} | {' | '.join(values)} |" for what, values in rows)]) + "\n"
