@@ -10,7 +10,7 @@ from keybearer.server.domain.sessions import Moved, RefreshRefused
 from keybearer.server.ports import Removed
 from tests.support.backends import POLICY
 from tests.support.clock import START, FakeClock
-from tests.support.world import HOME, World
+from tests.support.world import HOME, World, charged
 
 
 async def remove(world: World, *, limit: int = 1000, audit_before: int = 0) -> Removed:
@@ -27,7 +27,7 @@ async def test_nothing_is_removed_before_its_time(world: World) -> None:
     login = await world.log_in()
     other = await world.log_in(login.user, login.application)
     await other.end()
-    await world.storage.attempts.charge(Charge(b"k" * 32, Allowance(1)))
+    await charged(world.storage, Charge(b"k" * 32, Allowance(1)))
     assert await remove(world) == Removed()
     assert isinstance(await login.present(), Moved)
     assert await other.present() is RefreshRefused.REVOKED
@@ -69,7 +69,7 @@ async def test_an_entry_is_removed_after_its_grace(world: World, clock: FakeCloc
 
 async def test_a_bucket_is_removed_when_it_is_worth_nothing(world: World, clock: FakeClock) -> None:
     charge = Charge(b"k" * 32, Allowance(10, period=100))
-    await world.storage.attempts.charge(charge)
+    await charged(world.storage, charge)
     await clock.advance(10, ms=-1)
     assert (await remove(world)).attempts == 0
     await clock.advance(ms=1)
@@ -79,11 +79,11 @@ async def test_a_bucket_is_removed_when_it_is_worth_nothing(world: World, clock:
 async def test_removing_buckets_admits_no_more_attempts(world: World, clock: FakeClock) -> None:
     charge = Charge(b"k" * 32, Allowance(2, period=100))
     for _ in range(2):
-        await world.storage.attempts.charge(charge)
+        await charged(world.storage, charge)
     await clock.advance(50)
     await remove(world)
-    assert await world.storage.attempts.charge(charge) == Admitted()
-    assert await world.storage.attempts.charge(charge) == Refused(50)
+    assert await charged(world.storage, charge) == Admitted()
+    assert await charged(world.storage, charge) == Refused(50)
 
 
 async def test_audit_events_are_removed_before_an_instant(world: World, clock: FakeClock) -> None:
@@ -116,8 +116,8 @@ async def test_rows_are_removed_in_batches(world: World, clock: FakeClock) -> No
     for number in range(9):
         new = replace(world.new_session(login.user, login.application), place_hash=bytes([number]) * 32)
         await world.storage.sessions.create(new, HOME)
-    for number in range(10):
-        await world.storage.attempts.charge(Charge(bytes([number]) * 32, Allowance(1)))
+    for number in range(9):  # and the application's bucket is the tenth
+        await charged(world.storage, Charge(bytes([number]) * 32, Allowance(1)))
     for session in await world.storage.sessions.list_alive(login.user.id):
         await world.storage.sessions.end_owned(login.user.id, session.session.id, HOME)
     await clock.advance(POLICY.absolute_lifetime)

@@ -12,7 +12,7 @@ from keybearer.server.domain.audit import SERVICE, AuditEvent, AuditKind
 from keybearer.server.domain.sessions import Moved
 from tests.support.outages import STAGES, STAGES_WITHOUT_READING, Outage
 from tests.support.summary import note_backend
-from tests.support.world import HOME, World, answered
+from tests.support.world import HOME, World, answered, login_record
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ async def test_reading_says_so_too(blackout: Outage) -> None:
     for call in (
         storage.now(),
         storage.sessions.find(login.id),
-        storage.users.find_for_login(login.user.email, b"place"),
+        login_record(storage, login.user.email, b"place"),
         storage.feed.snapshot(),
         storage.feed.tail(snapshot.epoch, snapshot.position),
     ):

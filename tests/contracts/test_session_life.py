@@ -22,7 +22,17 @@ from keybearer.server.domain.users import UserStatus
 from tests.support.backends import POLICY
 from tests.support.clock import START, FakeClock
 from tests.support.follower import Follower
-from tests.support.world import ELSEWHERE, HOME, OPERATOR, Login, World, grant_of, with_other_binder
+from tests.support.world import (
+    ELSEWHERE,
+    HOME,
+    OPERATOR,
+    Login,
+    World,
+    charged,
+    grant_of,
+    login_record,
+    with_other_binder,
+)
 
 W = POLICY.refresh_retry_window
 
@@ -97,19 +107,19 @@ async def test_a_login_resets_the_bucket_of_the_name(world: World) -> None:
     user, application = await world.user(), await world.application()
     new = world.new_session(user, application)
     charge = Charge(new.name_bucket, Allowance(1))
-    assert await world.storage.attempts.charge(charge) == Admitted()
+    assert await charged(world.storage, charge) == Admitted()
     await world.storage.sessions.create(new, HOME)
-    assert await world.storage.attempts.charge(charge) == Admitted()
+    assert await charged(world.storage, charge) == Admitted()
 
 
 async def test_a_refused_login_resets_nothing_and_knows_no_place(world: World) -> None:
     user, application = await world.user(), await world.application()
     new = world.new_session(user, application, password_version=7)
     charge = Charge(new.name_bucket, Allowance(1))
-    await world.storage.attempts.charge(charge)
+    await charged(world.storage, charge)
     await world.storage.sessions.create(new, HOME)
-    assert isinstance(await world.storage.attempts.charge(charge), Refused)
-    record = await world.storage.users.find_for_login(user.email, new.place_hash)
+    assert isinstance(await charged(world.storage, charge), Refused)
+    record = await login_record(world.storage, user.email, new.place_hash)
     assert record is not None
     assert not record.known_place
 
@@ -134,7 +144,7 @@ async def test_of_21_places_the_oldest_is_forgotten(world: World, clock: FakeClo
 
 
 async def _known(world: World, login: Login, place: bytes) -> bool:
-    record = await world.storage.users.find_for_login(login.user.email, place)
+    record = await login_record(world.storage, login.user.email, place)
     assert record is not None
     return record.known_place
 

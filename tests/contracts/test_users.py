@@ -11,7 +11,7 @@ from keybearer.server.domain.users import NewUser, User, UserStatus
 from keybearer.server.ports import IdentifierTaken, Storage
 from tests.support.clock import FakeClock
 from tests.support.follower import Follower
-from tests.support.world import HOME, OPERATOR, PASSWORD_HASH, OpenWorld, World
+from tests.support.world import HOME, OPERATOR, PASSWORD_HASH, OpenWorld, World, login_record
 
 EMAIL = "jane@example.com"
 PHONE = "+41446681800"
@@ -38,7 +38,7 @@ async def test_a_new_user(world: World, clock: FakeClock) -> None:
 async def test_a_user_is_found_by_each_name(world: World, identifier: str) -> None:
     user = await world.user(EMAIL, PHONE)
     assert await world.storage.users.find_by_identifier(identifier) == user
-    record = await world.storage.users.find_for_login(identifier, PLACE)
+    record = await login_record(world.storage, identifier, PLACE)
     assert record is not None
     assert (record.user_id, record.status, record.known_place) == (user.id, UserStatus.ENABLED, False)
     assert (record.password_hash, record.password_version) == (PASSWORD_HASH, 1)
@@ -48,13 +48,13 @@ async def test_nobody_is_found_by_no_name(world: World) -> None:
     await world.user(EMAIL)
     for name in ("", "john@example.com", "Jane@example.com", "' OR 1=1 --", "jane@example.com\n", "\u202e"):
         assert await world.storage.users.find_by_identifier(name) is None
-        assert await world.storage.users.find_for_login(name, PLACE) is None
+        assert await login_record(world.storage, name, PLACE) is None
     assert await world.storage.users.find(world.new_id()) is None
 
 
 async def test_nobody_is_found_by_a_name_that_no_database_can_hold(world: World) -> None:
     """JSON can say it, and whoever logs in may type it: it is nobody's name, not an error of ours."""
-    assert await world.storage.users.find_for_login("jane\x00@example.com", PLACE) is None
+    assert await login_record(world.storage, "jane\x00@example.com", PLACE) is None
     assert await world.storage.users.find_by_identifier("jane\x00@example.com") is None
 
 
@@ -159,7 +159,7 @@ async def test_a_disabled_user_is_still_found_for_login(world: World) -> None:
     """So that the right password learns that the account is disabled, and a wrong one costs as much as ever."""
     user = await world.user(EMAIL)
     await world.storage.users.set_status(user.id, UserStatus.DISABLED, OPERATOR)
-    record = await world.storage.users.find_for_login(EMAIL, PLACE)
+    record = await login_record(world.storage, EMAIL, PLACE)
     assert record is not None
     assert (record.status, record.password_hash) == (UserStatus.DISABLED, PASSWORD_HASH)
 
@@ -176,7 +176,7 @@ async def test_a_new_password_raises_its_version_and_ver_and_ends_all_sessions(w
     follower = await Follower.start(world.storage.feed)
     user = await world.storage.users.set_password(login.user.id, "new hash", OPERATOR)
     assert user == replace(login.user, ver=login.user.ver + 1)
-    record = await world.storage.users.find_for_login(login.user.email, PLACE)
+    record = await login_record(world.storage, login.user.email, PLACE)
     assert record is not None
     assert (record.password_hash, record.password_version) == ("new hash", 2)
     assert await login.present() is RefreshRefused.REVOKED
@@ -196,7 +196,7 @@ async def test_versions_of_passwords_set_at_once_all_differ(world: World, open_w
     users = await asyncio.gather(
         *(worlds[n % 2].storage.users.set_password(user.id, f"hash {n}", OPERATOR) for n in range(10))
     )
-    record = await world.storage.users.find_for_login(EMAIL, PLACE)
+    record = await login_record(world.storage, EMAIL, PLACE)
     assert record is not None
     assert record.password_version == 11
     assert {each.ver for each in users if each is not None} == set(range(2, 12))
@@ -206,7 +206,7 @@ async def test_a_better_hash_ends_nothing(world: World) -> None:
     login = await world.log_in()
     follower = await Follower.start(world.storage.feed)
     assert await world.storage.users.replace_password_hash(login.user.id, PASSWORD_HASH, "better", HOME)
-    record = await world.storage.users.find_for_login(login.user.email, PLACE)
+    record = await login_record(world.storage, login.user.email, PLACE)
     assert record is not None
     assert (record.password_hash, record.password_version) == ("better", 1)
     assert await user_of(world.storage, login.user) == login.user
@@ -219,7 +219,7 @@ async def test_a_hash_that_has_changed_is_not_replaced(world: World) -> None:
     user = await world.user(EMAIL)
     await world.storage.users.set_password(user.id, "new hash", OPERATOR)
     assert not await world.storage.users.replace_password_hash(user.id, PASSWORD_HASH, "better", HOME)
-    record = await world.storage.users.find_for_login(EMAIL, PLACE)
+    record = await login_record(world.storage, EMAIL, PLACE)
     assert record is not None
     assert record.password_hash == "new hash"
     assert await world.audited(AuditKind.PASSWORD_REHASHED) == 0

@@ -22,7 +22,7 @@ from tests.support import raw_sql
 from tests.support.backends import POLICY, Backend, PostgresBackend, SqliteBackend
 from tests.support.clock import START
 from tests.support.databases import Databases, create_clock
-from tests.support.world import HOME, OPERATOR, Login, World
+from tests.support.world import HOME, OPERATOR, Login, World, charged
 
 REVISIONS = scripts.list_revisions()
 """From the first to the newest."""
@@ -54,7 +54,7 @@ async def fill(world: World) -> Login:
     application_id = login.application.id
     key = ApiKey(world.new_id(), application_id, ApiKeyKind.SECRET, sha256(b"k").digest(), "kbs_", frozenset(), START)
     await world.storage.api_keys.create(key, OPERATOR)
-    await world.storage.attempts.charge(Charge(b"k" * 32, Allowance(10)))
+    await charged(world.storage, Charge(b"k" * 32, Allowance(10)))
     secret = SecretKey(1, KeyPurpose.SIGNING, "ES256", "kid", KeyState.ACTIVE, b"sealed", START, START, START)
     await world.storage.secret_keys.add(secret, OPERATOR)
     return login

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from keybearer.credentials.refresh_token import NONCE_BYTES, PresentedToken, make_refresh_token, parse_refresh_token
 from keybearer.server.domain.applications import Application, ApplicationKind, Lifetimes
+from keybearer.server.domain.attempts import Allowance, Attempt, Charge, ChargeOutcome
 from keybearer.server.domain.audit import Actor, AuditKind
 from keybearer.server.domain.ids import RANDOM_BYTES, uuid7
 from keybearer.server.domain.sessions import (
@@ -24,7 +25,7 @@ from keybearer.server.domain.sessions import (
     SessionPolicy,
     SessionRefused,
 )
-from keybearer.server.domain.users import NewUser, User
+from keybearer.server.domain.users import LoginRecord, NewUser, User
 from keybearer.server.ports import IdentifierTaken, Storage
 from tests.support.backends import Backend
 from tests.support.clock import FakeClock
@@ -74,6 +75,19 @@ def grant_of(outcome: RefreshOutcome | Grant | SessionRefused) -> Grant:
 def answered(outcome: RefreshOutcome) -> PresentedToken:
     """The refresh token with which a presentation was answered."""
     return token_of(grant_of(outcome).session)
+
+
+async def charged(storage: Storage, charge: Charge) -> ChargeOutcome:
+    """What comes of an attempt under a name that nobody has, charged to this bucket alone (and to an application)."""
+    attempt = Attempt(Charge(b"application".ljust(32), Allowance(1)), (charge,), (charge,))
+    return (await storage.attempts.admit("nobody", b"place", lambda _: attempt)).outcome
+
+
+async def login_record(storage: Storage, identifier: str, place_hash: bytes) -> LoginRecord | None:
+    """What a login under this name knows of the user."""
+    application = Charge(b"application".ljust(32), Allowance(1))
+    admission = await storage.attempts.admit(identifier, place_hash, lambda _: Attempt(application, (), ()))
+    return admission.record
 
 
 def hash_of(key: str | None) -> bytes | None:

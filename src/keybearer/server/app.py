@@ -203,7 +203,7 @@ class Service:
     def _routes(self, settings: Settings) -> Sequence[Route]:
         parts, sessions = self._parts, self._parts.storage.sessions
         issuer = TokenIssuer(self._keyring, parts.randomness, settings.issuer, settings.audience)
-        limiter = Limiter(parts.storage.attempts, settings.limit_policy, parts.key_encryption.derive(b"limiter"))
+        limiter = Limiter(settings.limit_policy, parts.key_encryption.derive(b"limiter"))
         log_in = LogIn(parts.storage, limiter, parts.hasher, issuer, parts.clock, parts.randomness)
         handlers = Handlers(
             Tokens(

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from keybearer.server.domain.api_keys import ApiKey
 from keybearer.server.domain.applications import Application
-from keybearer.server.domain.attempts import Charge, ChargeOutcome
+from keybearer.server.domain.attempts import Admission, Assess
 from keybearer.server.domain.audit import Actor, AuditEvent, RecordedEvent
 from keybearer.server.domain.revocations import EpochBegun, FeedSnapshot, FeedTail
 from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
@@ -29,7 +29,7 @@ from keybearer.server.domain.sessions import (
     SessionRefused,
     SessionView,
 )
-from keybearer.server.domain.users import LoginRecord, NewUser, User, UserStatus
+from keybearer.server.domain.users import NewUser, User, UserStatus
 
 
 class Clock(Protocol):
@@ -132,9 +132,6 @@ class UserStore(Protocol):
     async def create(self, new: NewUser, actor: Actor) -> User | IdentifierTaken:
         """Insert a user with its identifiers and its password, version 1."""
 
-    async def find_for_login(self, identifier: str, place_hash: bytes) -> LoginRecord | None:
-        """The user of a normalised identifier; `known_place` when `place_hash` is one of the user's places."""
-
     async def find(self, user_id: UUID) -> User | None: ...
 
     async def find_by_identifier(self, identifier: str) -> User | None: ...
@@ -207,8 +204,9 @@ class Feed(Protocol):
 
 
 class AttemptStore(Protocol):
-    async def charge(self, charge: Charge) -> ChargeOutcome:
-        """Charge one bucket or refuse, atomically: n charges at once are n charges."""
+    async def admit(self, identifier: str, place_hash: bytes, assess: Assess) -> Admission:
+        """Look up whose normalised identifier it is (`known_place` when `place_hash` is one of the user's places), and
+        charge the attempt that `assess` makes of it. Each charge is atomic: n charges at once are n charges."""
 
 
 class AuditStore(Protocol):

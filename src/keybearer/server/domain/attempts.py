@@ -5,7 +5,10 @@ refused when that would leave it more than `period` ahead of now. So a bucket ad
 one every `period / limit` seconds, needs one row, and is worth nothing once `full_at` has passed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from keybearer.server.domain.users import LoginRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,34 @@ ChargeOutcome = Admitted | Refused
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one login is charged to: first the application, which never refuses; then, in this order, until one refuses,
+    `charges`, or `charges_at_alarm` when the application is beyond its allowance."""
+
+    application: Charge
+    charges: tuple[Charge, ...]
+    charges_at_alarm: tuple[Charge, ...]
+
+
+Assess = Callable[[LoginRecord | None], Attempt]
+"""The attempt to log in as a user, or under a name that nobody has. Pure: it may be called more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whose name it is, and whether the attempt was admitted."""
+
+    record: LoginRecord | None
+    outcome: ChargeOutcome
+
+
+@dataclass(frozen=True, slots=True)
 class LimitPolicy:
     """How many logins are admitted, by what they are charged to.
 
     `name_known`: one user at one known place; `name_unknown`: one name from everywhere else; `address`: one IPv4
-    address
-    or IPv6 /64; `network`: one IPv6 /48; `application`: one application, which is never refused for it, but whose
-    unknown addresses then pay `alarmed_cost` for each attempt.
+    address or IPv6 /64; `network`: one IPv6 /48; `application`: one application, which is never refused for it, but
+    whose unknown addresses then pay `alarmed_cost` for each attempt.
     """
 
     name_known: Allowance = Allowance(10)

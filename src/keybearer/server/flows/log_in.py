@@ -5,14 +5,16 @@ verification of equal cost, and the `account_…` codes are told only to who gav
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 from uuid import UUID
 
 from keybearer.credentials.refresh_token import NONCE_BYTES
-from keybearer.errors import AccountDisabled, ApplicationDisabled, InvalidCredentials, LoginError
+from keybearer.errors import AccountDisabled, ApplicationDisabled, InvalidCredentials, LoginError, TooManyAttempts
+from keybearer.server.domain.attempts import Attempt, Refused
 from keybearer.server.domain.audit import Actor, AuditEvent, AuditKind
 from keybearer.server.domain.ids import RANDOM_BYTES, uuid7
-from keybearer.server.domain.places import origin_of
+from keybearer.server.domain.places import Origin, origin_of
 from keybearer.server.domain.sessions import Grant, NewSession, SessionRefused
 from keybearer.server.domain.users import InvalidIdentifier, LoginRecord, UserStatus, normalise_identifier
 from keybearer.server.flows.issue import IssuedTokens, TokenIssuer
@@ -38,21 +40,23 @@ class LogIn:
         identifier = _identifier(username)
         origin = origin_of(actor.address)
         place_hash = self.limiter.place_hash(origin)
-        record = await self.storage.users.find_for_login(identifier, place_hash)
+        assess = partial(self._assess, identifier, application_id, origin)
+        admission = await self.storage.attempts.admit(identifier, place_hash, assess)
+        if isinstance(admission.outcome, Refused):
+            raise TooManyAttempts(retry_after=admission.outcome.retry_after)
+        record = admission.record
         user_id = record.user_id if record is not None else None
-        known_place = record is not None and record.known_place
-        bucket = self.limiter.name_bucket(identifier, user_id, origin, known_place=known_place)
-        await self.limiter.admit(bucket, application_id, origin, known_place=known_place)
         verdict = await self.hasher.verify(
             record.password_hash if record is not None else None,
             password,
             source=origin.address.encode(),
-            known_place=known_place,
+            known_place=_is_known_place(record),
         )
         if record is None or not verdict.right:
             raise await self._refused(InvalidCredentials(), user_id, application_id, actor)
         if record.status is UserStatus.DISABLED:
             raise await self._refused(AccountDisabled(), user_id, application_id, actor)
+        bucket = self.limiter.name_bucket(identifier, record, origin)
         outcome = await self.storage.sessions.create(
             self._new_session(record, application_id, bucket, place_hash), actor
         )
@@ -63,6 +67,10 @@ class LogIn:
                 record.user_id, record.password_hash, verdict.rehashed, actor
             )
         return self.issuer.issue(outcome)
+
+    def _assess(self, identifier: str, application_id: UUID, origin: Origin, record: LoginRecord | None) -> Attempt:
+        bucket = self.limiter.name_bucket(identifier, record, origin)
+        return self.limiter.assess(bucket, application_id, origin, known_place=_is_known_place(record))
 
     def _new_session(self, record: LoginRecord, application_id: UUID, bucket: bytes, place_hash: bytes) -> NewSession:
         return NewSession(
@@ -85,6 +93,10 @@ class LogIn:
             AuditEvent(AuditKind.LOGIN_REFUSED, actor, user_id=user_id, application_id=application_id, detail=detail)
         )
         return error
+
+
+def _is_known_place(record: LoginRecord | None) -> bool:
+    return record is not None and record.known_place
 
 
 def _identifier(username: str) -> str:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from keybearer.server.domain.api_keys import ApiKey
 from keybearer.server.domain.applications import Application
-from keybearer.server.domain.attempts import Charge, ChargeOutcome
+from keybearer.server.domain.attempts import Admission, Assess
 from keybearer.server.domain.audit import Actor, AuditEvent, RecordedEvent
 from keybearer.server.domain.revocations import EpochBegun, FeedSnapshot, FeedTail
 from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
@@ -22,7 +22,7 @@ from keybearer.server.domain.sessions import (
     SessionRefused,
     SessionView,
 )
-from keybearer.server.domain.users import LoginRecord, NewUser, User, UserStatus
+from keybearer.server.domain.users import NewUser, User, UserStatus
 from keybearer.server.ports import (
     ApiKeyStore,
     ApplicationStore,
@@ -93,9 +93,6 @@ class Users:
 
     async def create(self, new: NewUser, actor: Actor) -> User | IdentifierTaken:
         return await self._runner.run(users.create(new, actor))
-
-    async def find_for_login(self, identifier: str, place_hash: bytes) -> LoginRecord | None:
-        return await self._runner.run(users.find_for_login(identifier, place_hash))
 
     async def find(self, user_id: UUID) -> User | None:
         return await self._runner.run(users.find(user_id))
@@ -187,8 +184,8 @@ class Attempts:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    async def charge(self, charge: Charge) -> ChargeOutcome:
-        return await self._runner.run(attempts.charge(charge))
+    async def admit(self, identifier: str, place_hash: bytes, assess: Assess) -> Admission:
+        return await self._runner.run(attempts.admit(identifier, place_hash, assess))
 
 
 class Audit:

@@ -1,6 +1,7 @@
-"""Charging the limiter's buckets (domain/attempts.py says how a bucket works)."""
+"""Admitting attempts to log in: the limiter's buckets are charged (domain/attempts.py says how a bucket works)."""
 
-from keybearer.server.domain.attempts import Admitted, Charge, ChargeOutcome, Refused
+from keybearer.server.domain.attempts import Admission, Admitted, Assess, Attempt, Charge, ChargeOutcome, Refused
+from keybearer.server.storage.operations import users
 from keybearer.server.storage.statements import Access, Statement, Steps, operation
 
 # `excluded.full_at - $2` is now: what is tried to insert is now + cost.
@@ -13,7 +14,23 @@ _AHEAD = "SELECT full_at - clock_ms() AS ahead FROM attempt WHERE key = $1"
 
 
 @operation(Access.SINGLE)
-def charge(charge: Charge) -> Steps[ChargeOutcome]:
+def admit(identifier: str, place_hash: bytes, assess: Assess) -> Steps[Admission]:
+    """Everything before the password: on SQLite in one commit; on PostgreSQL each charge with its own, since all logins
+    of an application meet at its bucket."""
+    record = yield from users.find_for_login(identifier, place_hash)
+    return Admission(record, (yield from _charge_all(assess(record))))
+
+
+def _charge_all(attempt: Attempt) -> Steps[ChargeOutcome]:
+    alarm = isinstance((yield from _charge(attempt.application)), Refused)
+    for charge in attempt.charges_at_alarm if alarm else attempt.charges:
+        outcome = yield from _charge(charge)
+        if isinstance(outcome, Refused):
+            return outcome
+    return Admitted()
+
+
+def _charge(charge: Charge) -> Steps[ChargeOutcome]:
     allowance = charge.allowance
     if charge.cost > allowance.limit:
         return Refused(max(1, allowance.period))  # more than the bucket ever holds

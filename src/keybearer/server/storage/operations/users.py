@@ -62,8 +62,8 @@ def _can_be_stored(identifier: str) -> bool:
     return "\0" not in identifier
 
 
-@operation(Access.READ)
 def find_for_login(identifier: str, place_hash: bytes) -> Steps[LoginRecord | None]:
+    """The steps of `attempts.admit` that look the user up."""
     if not _can_be_stored(identifier):
         return None
     rows = yield Statement(_FIND_FOR_LOGIN, (identifier, place_hash))
