@@ -19,12 +19,14 @@ class Load:
     longest: float
 
 
-def run_wrk(script: str, url: str, data: Path, api_key: str, *, connections: int, seconds: int) -> Load:
-    """Run `bench/lua/<script>.lua` against `url` with one thread."""
+def run_wrk(script: str, url: str, data: Path, api_key: str, *, connections: int, seconds: int, pause: int = 0) -> Load:
+    """Run `bench/lua/<script>.lua` against `url` with one thread; `pause`, in milliseconds, is what the script makes of
+    it."""
+    more = [str(pause)] if pause else []
     finished = subprocess.run(
         [
             *("taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"),
-            *("-s", str(_LUA / f"{script}.lua"), url, "--", str(data), api_key),
+            *("-s", str(_LUA / f"{script}.lua"), url, "--", str(data), api_key, *more),
         ],
         capture_output=True,
         text=True,
