@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from tests.http.test_outage import outage as outage
 from tests.http.world import OPERATOR, ORIGIN, World, running
 from tests.support.backends import Backend
 from tests.support.outages import Outage
+from tests.support.programs import find_program
 
 START = Path(__file__).parents[2] / "examples" / "nginx-forward-auth" / "start.sh"
 IDENTITY = ("user", "application", "session", "roles")
@@ -33,18 +33,7 @@ STARTING = 20.0
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """nginx's program; Debian's package is installed where that is possible."""
-    path = os.environ["PATH"] + os.pathsep + "/usr/sbin"
-    found = shutil.which("nginx", path=path)
-    if found is None and os.getuid() == 0 and shutil.which("apt-get") is not None:
-        install = ["apt-get", "install", "-y", "--no-install-recommends", "nginx-light"]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        subprocess.run(["apt-get", "update"], check=False, capture_output=True)
-        subprocess.run(install, check=False, capture_output=True, env=environment)
-        found = shutil.which("nginx", path=path)
-    if found is None:
-        pytest.fail("This test needs nginx. On Debian, as root: apt-get install nginx-light")
-    return found
+    return find_program("nginx", "nginx-light")
 
 
 class Echo(BaseHTTPRequestHandler):

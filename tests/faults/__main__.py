@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.ground import Backend
-from tests.faults.report import failures, write_json, write_page
+from tests.faults.report import failures, section, write_json, write_section
 from tests.faults.trial import Plan, Progress, Result, run_trial
 
 LONGEST_RUN = 300.0
@@ -77,7 +77,7 @@ def main() -> None:
     if arguments.json is not None:
         write_json(results, arguments.json)
     if arguments.report is not None:
-        write_page(results, arguments.report)
+        write_section(arguments.report, "make faults", section(results))
     met = not any(failures(result) for result in results)
     say(f"{sum(result.verdict.refreshes for result in results)} refreshes; {'all targets met' if met else 'MISSED'}")
     sys.exit(0 if met else 1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tests.faults.history import Token, identity
 from tests.faults.wire import Reply, Request
+from tests.support.secret_scan import Ledger
 
 _BASE = "/v1/api/oauth/token"
 
@@ -26,6 +27,14 @@ class Held:
     @property
     def token(self) -> Token:
         return identity(self.refresh_token)
+
+
+def note_credentials(ledger: Ledger, reply: Reply) -> None:
+    """Those that it grants, if it does."""
+    attributes = reply.document.get("data", {}).get("attributes", {})
+    if "refreshToken" in attributes:
+        ledger.note("refresh token", attributes["refreshToken"])
+        ledger.note("access token", attributes["accessToken"])
 
 
 def log_in(api_key: str, username: str, password: str) -> Request:

@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.history import NEVER, Asked, Operation, Record, Token, operations_of
-from tests.faults.linear import SLACK, Unfit, find_misfit
+from tests.faults.history import NEVER, Answered, Asked, Operation, Record, Token, operations_of
+from tests.faults.linear import Unfit, find_misfit
+from tests.faults.storage_clock import SLACK, StorageClock
 
 TARGETS = ("lost", "branches", "alive", "unfit", "unexpected")
 
@@ -89,7 +90,8 @@ class _Chain:
 
 def check(records: Iterable[Record], rules: Rules) -> Verdict:
     """The verdict on a whole history."""
-    operations = operations_of(records)
+    records = list(records)
+    operations, clock = operations_of(records), StorageClock.of(records)
     verdict = Verdict(operations=len(operations), unanswered=sum(o.answered is None for o in operations))
     verdict.refreshes = sum(o.kind == "refresh" and o.status == 200 for o in operations)
     verdict.violations += [
@@ -97,13 +99,13 @@ def check(records: Iterable[Record], rules: Rules) -> Verdict:
         for o in operations
         if o.answered is not None and o.status not in _EXPECTED[o.kind]
     ]
-    for chain in _chains(operations):
+    for chain in _chains(operations, clock):
         verdict.sessions += 1
-        _check_chain(chain, rules, verdict)
+        _check_chain(chain, rules, clock, verdict)
     return verdict
 
 
-def _chains(operations: Sequence[Operation]) -> list[_Chain]:
+def _chains(operations: Sequence[Operation], clock: StorageClock) -> list[_Chain]:
     of_session: dict[str, list[Operation]] = defaultdict(list)
     disablings: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations:
@@ -111,18 +113,24 @@ def _chains(operations: Sequence[Operation]) -> list[_Chain]:
             disablings[operation.asked.user].append(operation)
         elif operation.session:
             of_session[operation.session].append(operation)
-    return [_Chain(id, found[0].asked.user, found, _concerning(found, disablings)) for id, found in of_session.items()]
+    return [
+        _Chain(id, found[0].asked.user, found, _concerning(found, disablings, clock))
+        for id, found in of_session.items()
+    ]
 
 
-def _concerning(found: Sequence[Operation], disablings: Mapping[str, Sequence[Operation]]) -> list[Operation]:
+def _concerning(
+    found: Sequence[Operation], disablings: Mapping[str, Sequence[Operation]], clock: StorageClock
+) -> list[Operation]:
     """The disablings of the user that had not ended when the session began: nobody logs in between one and the next
     enabling."""
-    tokens = [o.granted or o.asked.token for o in found if o.granted or o.asked.token]
-    began = min((token[1] for token in tokens if token is not None), default=0)
-    return [disabling for disabling in disablings.get(found[0].asked.user, ()) if disabling.ended >= began]
+    first = found[0]
+    token = first.granted or first.asked.token
+    began = clock.when(token[1], first.ended) if token is not None else first.began
+    return [disabling for disabling in disablings.get(first.asked.user, ()) if disabling.ended >= began]
 
 
-def _check_chain(chain: _Chain, rules: Rules, verdict: Verdict) -> None:
+def _check_chain(chain: _Chain, rules: Rules, clock: StorageClock, verdict: Verdict) -> None:
     granted = {token for _, token in chain.granted()}
     verdict.moves += len({place for place, _ in granted} - {0})
     verdict.revoked += any(o.status == 200 for o in chain.revocations)
@@ -130,7 +138,7 @@ def _check_chain(chain: _Chain, rules: Rules, verdict: Verdict) -> None:
     verdict.violations += _branches(chain)
     verdict.violations += _alive(chain, rules, verdict)
     if chain.start is not None:
-        misfit = find_misfit(chain.start, [*chain.operations, *chain.disablings], rules.window)
+        misfit = find_misfit(chain.start, [*chain.operations, *chain.disablings], rules.window, clock)
         if misfit is not None:
             verdict.violations.append(Violation("unfit", chain.id, _tell(misfit)))
 
@@ -200,21 +208,22 @@ class Watch:
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
-            if isinstance(record, Asked):
-                self._ask(record)
-                continue
-            asked = self._asked.pop(record.id, None)
-            if asked is None:
-                continue
-            self.logins += asked.kind == "login" and record.status == 200
-            if asked.kind != "refresh":
-                continue
-            if record.token is not None:
-                self.refreshes += 1
-                known = self._places.setdefault((asked.session, record.token[0]), record.token)
-                self.branches += known != record.token
-            elif record.status == 401:
-                self.lost += self._revoked.isdisjoint((asked.session, asked.user))
+            match record:
+                case Asked():
+                    self._ask(record)
+                case Answered(id) if id in self._asked:
+                    self._answer(self._asked.pop(id), record)
+
+    def _answer(self, asked: Asked, answered: Answered) -> None:
+        self.logins += asked.kind == "login" and answered.status == 200
+        if asked.kind != "refresh":
+            return
+        if answered.token is not None:
+            self.refreshes += 1
+            known = self._places.setdefault((asked.session, answered.token[0]), answered.token)
+            self.branches += known != answered.token
+        elif answered.status == 401:
+            self.lost += self._revoked.isdisjoint((asked.session, asked.user))
 
     def _ask(self, asked: Asked) -> None:
         self._asked[asked.id] = asked

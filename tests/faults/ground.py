@@ -1,9 +1,10 @@
 """What a run stands on: a database that can be made to fail, and how many replicas serve it."""
 
 import asyncio
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 
 import asyncpg
 
+from keybearer.base64url import encode_base64url
 from tests.stage.processes import clean_environment
 from tests.support.postgres import TemporaryServer
 
@@ -35,9 +37,8 @@ _SETTINGS = {
     "KEYBEARER_ACCESS_TOKEN_LIFETIME": str(LIFETIME),
     "KEYBEARER_REFRESH_RETRY_WINDOW": str(WINDOW),
     "KEYBEARER_MAX_STALENESS": str(STALENESS),
-    "KEYBEARER_KEY_ENCRYPTION_KEY": "A" * 43,
     "KEYBEARER_ISSUER": "http://127.0.0.1:8100",
-    "KEYBEARER_LOG_LEVEL": "warning",
+    "KEYBEARER_LOG_LEVEL": "info",
     "KEYBEARER_SHUTDOWN_GRACE": "5",
     "KEYBEARER_HASH_THREADS": "1",
     "KEYBEARER_HASH_PER_ADDRESS_LIMIT": "500",
@@ -61,6 +62,11 @@ class Ground:
     @property
     def histories(self) -> Path:
         return self.home / "histories"
+
+    @property
+    def handed_out(self) -> Path:
+        """Where client processes write down which credentials they were given; nobody else reads them."""
+        return self.home / "handed-out"
 
     async def crash_database(self, pause: float) -> None:
         """The server's processes are killed, and started again after a while."""
@@ -88,17 +94,25 @@ class Ground:
 
 @contextmanager
 def prepared(
-    backend: Backend, *, replicas: int = 3, disk: Path | None = None, keep: Path | None = None
+    backend: Backend,
+    *,
+    replicas: int = 3,
+    disk: Path | None = None,
+    keep: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
 ) -> Iterator[Ground]:
     """An empty database of its own, in a directory of `disk`. SQLite has one replica: its file is on one machine.
-    Histories and logs are copied to `keep` in the end."""
+    Histories and logs are copied to `keep` in the end. `settings` go before those of a run; `launcher` is a command
+    that runs PostgreSQL."""
     with _home(keep) as home:
         if backend == "sqlite":
-            yield Ground(backend, home, _environment(f"sqlite:///{(disk or home) / 'keybearer.db'}"), 1)
+            database = f"sqlite:///{(disk or home) / 'keybearer.db'}"
+            yield Ground(backend, home, _environment(database, settings or {}), 1)
             return
-        server = TemporaryServer(_DURABLE, parent=disk)
+        server = TemporaryServer(_DURABLE, launcher, parent=disk)
         try:
-            yield Ground(backend, home, _environment(server.url()), replicas, server)
+            yield Ground(backend, home, _environment(server.url(), settings or {}), replicas, server)
         finally:
             server.close()
 
@@ -108,12 +122,14 @@ def _home(keep: Path | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="keybearer-faults-") as name:
         home = Path(name)
         (home / "histories").mkdir()
+        (home / "handed-out").mkdir()
         try:
             yield home
         finally:
             if keep is not None:
-                shutil.copytree(home, keep, ignore=shutil.ignore_patterns("*.db*", "session-*"))
+                shutil.copytree(home, keep, ignore=shutil.ignore_patterns("*.db*", "*.sql", "session-*", "handed-out"))
 
 
-def _environment(database: str) -> dict[str, str]:
-    return {**clean_environment(), **_SETTINGS, "KEYBEARER_DATABASE": database}
+def _environment(database: str, settings: Mapping[str, str]) -> dict[str, str]:
+    own = {"KEYBEARER_DATABASE": database, "KEYBEARER_KEY_ENCRYPTION_KEY": encode_base64url(secrets.token_bytes(32))}
+    return {**clean_environment(), **_SETTINGS, **own, **settings}

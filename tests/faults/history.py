@@ -50,7 +50,14 @@ class Answered(msgspec.Struct, frozen=True, tag="answered", omit_defaults=True):
     token: Token | None = None
 
 
-Record = Asked | Answered
+class ClockSet(msgspec.Struct, frozen=True, tag="clock"):
+    """From now on the storage's clock is ahead of the clients' by `offset`, in milliseconds; behind where negative."""
+
+    at: int
+    offset: int
+
+
+Record = Asked | Answered | ClockSet
 _LINE = msgspec.json.Decoder(Record)
 
 
@@ -137,6 +144,9 @@ class Journal:
     def answer(self, id: str, status: int, *, code: str = "", session: str = "", token: Token | None = None) -> None:
         self._write(Answered(id, now(), status, code, session, token))
 
+    def set_clock(self, offset: int) -> None:
+        self._write(ClockSet(now(), offset))
+
     def _write(self, record: Record) -> None:
         os.write(self._file, msgspec.json.encode(record) + b"\n")
 
@@ -170,9 +180,10 @@ def operations_of(records: Iterable[Record]) -> list[Operation]:
     asked: dict[str, Asked] = {}
     answered: dict[str, Answered] = {}
     for record in records:
-        if isinstance(record, Asked):
-            asked[record.id] = record
-        else:
-            answered[record.id] = record
+        match record:
+            case Asked(id):
+                asked[id] = record
+            case Answered(id):
+                answered[id] = record
     found = [Operation(question, answered.get(question.id)) for question in asked.values()]
     return sorted(found, key=lambda operation: operation.began)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from keybearer.server import app as composition
 from keybearer.server.cli.main import app as commands
+from keybearer.server.flows import upkeep
 from keybearer.server.http.request import Receive, Scope, Send
 from keybearer.server.ports import Clock, Randomness, Storage
 from keybearer.server.settings import Settings
@@ -25,6 +26,8 @@ from keybearer.server.storage.statements import Access, Operation, Steps
 T = TypeVar("T")
 
 VARIABLE = "KEYBEARER_TEST_CRASH"
+UPKEEP = "KEYBEARER_TEST_UPKEEP"
+"""Seconds between two rounds of the service's upkeep, where a test does not wait for a minute."""
 
 AMID_STATEMENT = "amid_statement"
 """Within three milliseconds of handing the first statement of a change to the database."""
@@ -43,6 +46,7 @@ POINTS = (AMID_STATEMENT, AMID_BATCH, BEFORE_COMMIT, AFTER_COMMIT, BEFORE_ANSWER
 SOON = 0.003
 
 _READS = (Access.READ, Access.SNAPSHOT)
+_SINGLE = (Access.SINGLE, Access.ADMISSION)
 
 
 def die() -> None:
@@ -121,7 +125,7 @@ class _Postgres(PostgresStorage):
     async def run(self, operation: Operation[T], /) -> T:
         if operation.access in _READS:
             return await super().run(operation)
-        outcome = await super().run(FATE.watched(operation, commits_itself=operation.access is Access.SINGLE))
+        outcome = await super().run(FATE.watched(operation, commits_itself=operation.access in _SINGLE))
         FATE.done_in_batch = 0
         FATE.reach(AFTER_COMMIT)
         return outcome
@@ -161,6 +165,7 @@ def main(arguments: Sequence[str]) -> None:
     composition.create_app = lambda: _App(create_app())  # type: ignore[assignment,return-value]
     patched: Any = sqlite
     patched._Worker = _Worker
+    upkeep.INTERVAL = float(os.environ.get(UPKEEP, upkeep.INTERVAL))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     commands(list(arguments), prog_name="keybearer")
 

@@ -12,10 +12,8 @@ from itertools import islice, takewhile
 
 from keybearer.server.domain.sessions import SessionPolicy
 from tests.faults.history import NEVER, Operation, Token
+from tests.faults.storage_clock import StorageClock
 from tests.support.model import ApplicationModel, SessionModel, UserModel
-
-SLACK = 100
-"""Milliseconds by which the storage's clock may be off the clients': all run on one machine."""
 
 _GONE = frozenset({"session_revoked", "refresh_token_invalid"})
 """How a refresh in a session that has ended is answered; the second, once its row has been removed."""
@@ -29,9 +27,9 @@ class Unfit:
     placed: int
 
 
-def find_misfit(start: Token, operations: Sequence[Operation], window: int) -> Unfit | None:
+def find_misfit(start: Token, operations: Sequence[Operation], window: int, clock: StorageClock) -> Unfit | None:
     """None when the history fits. `start` is the token of the login, `window` the retry window in seconds."""
-    return _Search(start, [o for o in operations if o.kind in ("refresh", "logout", "disable")], window).run()
+    return _Search(start, [o for o in operations if o.kind in ("refresh", "logout", "disable")], window, clock).run()
 
 
 _Node = tuple[int, SessionModel]
@@ -42,7 +40,8 @@ the session, it has ended."""
 
 
 class _Search:
-    def __init__(self, start: Token, operations: Sequence[Operation], window: int) -> None:
+    def __init__(self, start: Token, operations: Sequence[Operation], window: int, clock: StorageClock) -> None:
+        self._clock = clock
         in_order = sorted(operations, key=lambda operation: operation.began)
         self._decided = [operation for operation in in_order if operation.decided]
         self._undecided = [operation for operation in in_order if not operation.decided]
@@ -79,7 +78,7 @@ class _Search:
         placed, session = node
         candidates, until = self._candidates(placed)
         for number in candidates:
-            for after in _decided_effects(session, self._decided[number]):
+            for after in _decided_effects(session, self._decided[number], self._clock):
                 yield placed | 1 << number, after
         if not session.ended:
             for after in self._undecided_effects(session, until):
@@ -100,21 +99,21 @@ class _Search:
     def _undecided_effects(self, session: SessionModel, until: int) -> Iterator[SessionModel]:
         """The session after something that began until then and of which nobody knows: a move, or an end."""
         for operation in self._presenting[session.current]:
-            moved_at = self._moves.get(session.current[0] + 1, _not_young(session, operation))
-            if operation.began <= min(until, moved_at + SLACK):
+            moved_at = self._moves.get(session.current[0] + 1, _not_young(session, operation, self._clock))
+            if operation.began <= until and self._clock.earliest(operation) <= moved_at:
                 yield from _presented(session, operation, moved_at, "moved")
         began = takewhile(lambda operation: operation.began <= until, self._undecided)
-        yield from islice((after for operation in began for after in _ends(session, operation)), 1)
+        yield from islice((after for operation in began for after in _ends(session, operation, self._clock)), 1)
 
 
 def _first_gap(placed: int) -> int:
     return (~placed & (placed + 1)).bit_length() - 1
 
 
-def _decided_effects(session: SessionModel, operation: Operation) -> Iterator[SessionModel]:
+def _decided_effects(session: SessionModel, operation: Operation, clock: StorageClock) -> Iterator[SessionModel]:
     """The session after an operation that was answered, if the model answers the same."""
     if operation.kind == "refresh":
-        yield from _refreshed(session, operation)
+        yield from _refreshed(session, operation, clock)
     elif operation.kind == "disable":
         yield _ended(session)
     elif session.ended:
@@ -124,41 +123,41 @@ def _decided_effects(session: SessionModel, operation: Operation) -> Iterator[Se
         yield _ended(session)
 
 
-def _refreshed(session: SessionModel, operation: Operation) -> Iterator[SessionModel]:
+def _refreshed(session: SessionModel, operation: Operation, clock: StorageClock) -> Iterator[SessionModel]:
     if operation.status == 200:
         token = operation.asked.token
         assert token is not None
-        for moment in _moments(operation):
+        for moment in _moments(operation, clock):
             after = _copy(session)
             answer = after.present(token, operation.asked.key, moment)
             if answer.token is not None and answer.token == operation.granted:
                 yield after
                 return
     elif operation.code == "refresh_token_reused":
-        yield from _presented(session, operation, operation.ended + SLACK, "reused")
+        yield from _presented(session, operation, clock.latest(operation), "reused")
     elif operation.code in _GONE and session.ended:
         yield session
 
 
-def _moments(operation: Operation) -> Iterator[int]:
+def _moments(operation: Operation, clock: StorageClock) -> Iterator[int]:
     """When a refresh may have happened: when the token that it was answered with was made, or as early as it could."""
     assert operation.granted is not None
-    if operation.began - SLACK <= operation.granted[1] <= operation.ended + SLACK:
+    if clock.earliest(operation) <= operation.granted[1] <= clock.latest(operation):
         yield operation.granted[1]
-    yield operation.began - SLACK
+    yield clock.earliest(operation)
 
 
-def _ends(session: SessionModel, operation: Operation) -> Iterator[SessionModel]:
+def _ends(session: SessionModel, operation: Operation, clock: StorageClock) -> Iterator[SessionModel]:
     """The session after an operation of which nobody knows, if that may have ended it."""
     if operation.kind == "refresh":
-        yield from _presented(session, operation, _not_young(session, operation), "reused")
+        yield from _presented(session, operation, _not_young(session, operation, clock), "reused")
     else:
         yield _ended(session)
 
 
-def _not_young(session: SessionModel, operation: Operation) -> int:
+def _not_young(session: SessionModel, operation: Operation, clock: StorageClock) -> int:
     """The first moment at which an operation finds a chain whose last move is a retry window old."""
-    return max(operation.began, session.current[1] + session.policy.refresh_retry_window * 1000)
+    return max(clock.earliest(operation), session.current[1] + session.policy.refresh_retry_window * 1000)
 
 
 def _presented(session: SessionModel, operation: Operation, moment: int, kind: str) -> Iterator[SessionModel]:

@@ -67,10 +67,10 @@ class Operator:
         """For a while: all sessions of the user end at once, and logins are refused meanwhile."""
         name = self.users[user_id]
         id = self.journal.ask("disable", user=user_id)
-        await _until_done(lambda: self._administration.set_user_enabled(name, enabled=False))
+        await until_done(lambda: self._administration.set_user_enabled(name, enabled=False))
         self.journal.answer(id, 200)
         await asyncio.sleep(pause)
-        await _until_done(lambda: self._administration.set_user_enabled(name, enabled=True))
+        await until_done(lambda: self._administration.set_user_enabled(name, enabled=True))
 
     async def missing(self) -> list[str]:
         """What was acknowledged and is not there."""
@@ -80,7 +80,7 @@ class Operator:
         return users + [f"key {key[:8]}…" for key in self.keys if hash_api_key(key) not in hashes]
 
 
-async def _until_done(work: Callable[[], Awaitable[T]]) -> T:
+async def until_done(work: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await work()

@@ -12,6 +12,7 @@ class Orders(msgspec.Struct, frozen=True):
     seed: str
     directory: str
     histories: str
+    handed_out: str
     api_key: str
     password: str
     users: dict[str, str]
@@ -24,6 +25,10 @@ class Orders(msgspec.Struct, frozen=True):
     def history(self) -> Path:
         """A file of this process alone: one that was killed may have left half a line."""
         return Path(self.histories) / f"client-{os.getpid()}.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        return Path(self.handed_out) / f"client-{os.getpid()}"
 
 
 def parse_orders(line: str) -> Orders:

@@ -17,6 +17,7 @@ from tests.faults.history import ANYWHERE, Journal, name_of_key
 from tests.faults.launcher import die
 from tests.faults.orders import Orders, parse_orders
 from tests.faults.wire import Cut, Reply, Request, ask
+from tests.support.secret_scan import Ledger
 
 LONGEST_GAP = 1.2
 """Seconds between two things that a client does."""
@@ -26,6 +27,9 @@ AT_ONCE = 0.05
 
 LATE_SHARE = 0.3
 """Of the questions that come again, those that wait until the retry window is over."""
+
+LONGEST_WAIT = 8.0
+"""Seconds after which no request lies in the service any more: it waits for its database for seven at most."""
 
 _CUTS = (Cut.NONE, Cut.AMID_REQUEST, Cut.AFTER_REQUEST, Cut.AMID_ANSWER)
 _CUT_WEIGHTS = (85, 3, 9, 3)
@@ -37,6 +41,7 @@ class Client:
 
     orders: Orders
     journal: Journal
+    ledger: Ledger
     chance: Random
     user: str
     stopping: asyncio.Event
@@ -122,9 +127,12 @@ class Client:
             self.held.key = held.key  # the answer to the other may be lost, and may have moved the chain with this key
 
     async def _repeat(self) -> None:
-        """What another tab does that was late: the token before the current one, with the key that had moved it."""
-        if self.before is not None:
-            await self._present(self.before)
+        """What another tab does that was late: the token before the current one, with the key that had moved it.
+
+        Where nobody knows what came of it, no tab refreshes before it can have come: the token would be too old then.
+        """
+        if self.before is not None and await self._present(self.before) is None:
+            await asyncio.sleep(LONGEST_WAIT)
 
     async def _present(self, held: Held) -> Reply | None:
         assert held.key is not None
@@ -175,15 +183,19 @@ class Client:
         return self.orders.ports[number], number
 
     async def _ask(self, request: Request, at: tuple[int, int], cut: Cut = Cut.NONE) -> Reply | None:
-        return await ask(at[0], request, cut, self.chance.uniform(0, 0.005))
+        reply = await ask(at[0], request, cut, self.chance.uniform(0, 0.005))
+        if reply is not None and reply.status == 200:
+            calls.note_credentials(self.ledger, reply)
+        return reply
 
 
 async def run(orders: Orders) -> None:
     """Until the parent says that all is over; a parent that has gone ends this process at once."""
-    journal, stopping, chance = Journal(orders.history), asyncio.Event(), Random(orders.seed)
+    journal, ledger = Journal(orders.history), Ledger(orders.ledger)
+    stopping, chance = asyncio.Event(), Random(orders.seed)
     users = list(orders.users)
     clients = [
-        Client(orders, journal, Random(chance.random()), users[number % len(users)], stopping)
+        Client(orders, journal, ledger, Random(chance.random()), users[number % len(users)], stopping)
         for number in range(orders.sessions)
     ]
     lives = asyncio.gather(*(client.live() for client in clients))

@@ -14,6 +14,7 @@ from random import Random
 
 from tests.cli.commands import free_port
 from tests.faults import launcher
+from tests.faults.clocks import FURTHEST, TrueClock
 from tests.faults.ground import Ground
 from tests.faults.wire import ask_status
 from tests.stage.processes import ROOT
@@ -23,6 +24,9 @@ READY_WITHIN = 120.0
 
 LONGEST_LIFE = 15.0
 """Seconds from when it is ready until a replica is killed, if it has not died before."""
+
+STEP_SHARE = 0.3
+"""Of the starts, those with another time than the process before had."""
 
 _PASSES = {
     launcher.AMID_BATCH: 25,
@@ -42,23 +46,28 @@ def send(process: asyncio.subprocess.Process, number: signal.Signals = signal.SI
 
 @dataclass(slots=True)
 class Replica:
-    """One process after another on one port. With `points` each dies at one of them by chance."""
+    """One process after another on one port, all with one clock. With `points` each dies at one of them by chance."""
 
     ground: Ground
     number: int
     counts: Counter[str]
     chance: Random
     points: Sequence[str] = ()
+    clock: TrueClock = field(default_factory=TrueClock)
     port: int = field(default_factory=free_port)
+    metrics_port: int = field(default_factory=free_port)
     _process: asyncio.subprocess.Process | None = None
     _killed: bool = False
+    _ready: bool = False
 
     async def start(self, fate: str = "") -> None:
         """A new process; it does not answer yet."""
-        environment = {**self.ground.environment, "KEYBEARER_PORT": str(self.port)}
+        ports = {"KEYBEARER_PORT": str(self.port), "KEYBEARER_METRICS_PORT": str(self.metrics_port)}
+        environment = {**self.ground.environment, **self.clock.environment, **ports}
         if fate:
             environment[launcher.VARIABLE] = fate
-        self._killed = False
+        self._killed = self._ready = False
+        self.clock.begin()
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.faults.launcher", "serve"),
@@ -80,6 +89,7 @@ class Replica:
         deadline = time.monotonic() + READY_WITHIN
         while self.is_running and time.monotonic() < deadline:
             if await ask_status(self.port, "/health/ready") == 200:
+                self._ready = True
                 return True
             await asyncio.sleep(0.05)
         return False
@@ -88,10 +98,17 @@ class Replica:
     def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def wait(self) -> int:
         """Until it has ended by itself; its status."""
         assert self._process is not None
-        return await self._process.wait()
+        status = await self._process.wait()
+        self.clock.forget(self._process.pid)
+        return status
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         if self._process is not None and self.is_running:
@@ -101,7 +118,13 @@ class Replica:
     async def stop(self) -> None:
         self.kill()
         if self._process is not None:
-            await self._process.wait()
+            await self.wait()
+
+    def step_clock(self) -> None:
+        """Under the process that runs; one that is starting may have taken its time, or not."""
+        if self.is_running and self._ready:
+            self.clock.step(self._some_offset())
+            self.counts["clocks of running replicas stepped"] += 1
 
     async def live(self) -> None:
         """Let what runs die, and start it again, until this is cancelled. Every end is counted by its cause."""
@@ -116,7 +139,13 @@ class Replica:
             self.counts[self._cause(fate, await self.wait())] += 1
             await asyncio.sleep(self.chance.uniform(0, 0.3))
             fate = self._next_fate()
+            if self.chance.random() < STEP_SHARE:
+                self.clock.step(self._some_offset())
+                self.counts["replicas started with another time"] += 1
             await self.start(fate)
+
+    def _some_offset(self) -> float:
+        return self.chance.uniform(-FURTHEST, FURTHEST)
 
     def _next_fate(self) -> str:
         if not self.points:

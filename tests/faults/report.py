@@ -11,10 +11,7 @@ from tests.faults.checker import TARGETS
 from tests.faults.ground import Backend
 from tests.faults.trial import Result
 
-BEGIN = "<!-- written by make faults: begin -->"
-END = "<!-- written by make faults: end -->"
-
-_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 _TOLD = {
     "lost": "sessions lost: a 401 to a client that nobody had revoked",
@@ -48,6 +45,7 @@ def failures(result: Result) -> list[str]:
     """Whatever misses a target, in words; none when all were met."""
     found = [f"{v.target}: session {v.session}: {v.what}" for v in result.verdict.violations]
     found += [f"missing afterwards: {what}" for what in result.missing]
+    found += [f"credential found: {finding}" for finding in result.secrets.findings]
     if result.undecided:
         found.append(f"{result.undecided} processes of clients could not decide their last refresh")
     return found
@@ -57,13 +55,19 @@ def write_json(results: Sequence[Result], path: Path) -> None:
     path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
 
 
-def write_page(results: Sequence[Result], page: Path) -> None:
-    """Replace what stands between the marks."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+def write_section(page: Path, command: str, text: str) -> None:
+    """Replace what stands between the marks of a command."""
+    begin, end = (f"<!-- written by {command}: {mark} -->" for mark in ("begin", "end"))
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
     if not after:
-        raise SystemExit(f"{page} has no section between '{BEGIN}' and '{END}'.")
-    page.write_text(f"{before}{BEGIN}\n\n{section(results)}\n{END}{after}", encoding="utf-8")
+        raise SystemExit(f"{page} has no section between '{begin}' and '{end}'.")
+    page.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def where() -> str:
+    """What it ran on."""
+    return f"CPython {platform.python_version()}, {platform.system()} {platform.release()}"
 
 
 def section(results: Sequence[Result]) -> str:
@@ -84,16 +88,24 @@ def section(results: Sequence[Result]) -> str:
     missed += [
         ("users, keys missing afterwards", [f"{sum(len(r.missing) for r in total.results)}" for total in totals]),
         (
+            "credentials handed out, and looked for afterwards",
+            [f"{sum(r.secrets.credentials for r in total.results):,}" for total in totals],
+        ),
+        (
+            "MB of databases, dumps, logs and metrics that were looked through",
+            [f"{sum(r.secrets.scanned for r in total.results) / 1e6:,.0f}" for total in totals],
+        ),
+        ("credentials found there", [f"{sum(len(r.secrets.findings) for r in total.results)}" for total in totals]),
+        (
             "longest that an access token held at another replica after its revocation, ms",
             [f"{max(r.verdict.latest_yes for r in total.results):,}" for total in totals],
         ),
     ]
-    head = [_NAMES[total.backend] for total in totals]
-    where = f"CPython {platform.python_version()}, {platform.system()} {platform.release()}."
-    tables = (_table("done", head, figures), _table("injected", head, injected), _table("found", head, missed))
-    return "\n".join([f"{where} Seeds: {', '.join(dict.fromkeys(r.seed for r in results))}.\n", *tables])
+    head = [NAMES[total.backend] for total in totals]
+    tables = (table("done", head, figures), table("injected", head, injected), table("found", head, missed))
+    return "\n".join([f"{where()}. Seeds: {', '.join(dict.fromkeys(r.seed for r in results))}.\n", *tables])
 
 
-def _table(name: str, head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+def table(name: str, head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     lines = [f"| {name} | {' | '.join(head)} |", f"| --- |{' ---: |' * len(head)}"]
     return "\n".join([*lines, *(f"| {what} | {' | '.join(values)} |" for what, values in rows)]) + "\n"

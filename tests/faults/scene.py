@@ -10,6 +10,7 @@ from random import Random
 
 from tests.faults import calls
 from tests.faults.calls import Held
+from tests.faults.clocks import TrueClock
 from tests.faults.ground import Ground
 from tests.faults.operating import PASSWORD, Operator, operating
 from tests.faults.replicas import Replica
@@ -71,12 +72,15 @@ def new_key() -> str:
 
 
 @asynccontextmanager
-async def opened(ground: Ground) -> AsyncIterator[Scene]:
-    """With all replicas of the ground, until the block ends."""
+async def opened(ground: Ground, clocks: Sequence[TrueClock] = ()) -> AsyncIterator[Scene]:
+    """With all replicas of the ground, until the block ends. `clocks` are theirs, where not all have the machine's."""
     async with operating(ground) as operator, AsyncExitStack() as stack:
         api_key = await operator.make_application()
         user, username = await operator.make_user()
-        replicas = [Replica(ground, number, Counter(), Random(number)) for number in range(ground.replicas)]
+        replicas = [
+            Replica(ground, number, Counter(), Random(number), clock=clock)
+            for number, clock in enumerate(clocks or [TrueClock()] * ground.replicas)
+        ]
         for replica in replicas:
             stack.push_async_callback(replica.stop)
             await replica.start()

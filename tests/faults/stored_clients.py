@@ -17,6 +17,7 @@ from tests.faults.history import Journal, identity
 from tests.faults.launcher import die
 from tests.faults.orders import Orders, parse_orders
 from tests.faults.wire import HOST
+from tests.support.secret_scan import Ledger
 
 LONGEST_GAP = 1.5
 """Seconds between two things that a client does."""
@@ -29,6 +30,7 @@ class Keeper:
 
     orders: Orders
     journal: Journal
+    ledger: Ledger
     chance: Random
     user: str
     store: FileStore
@@ -99,7 +101,11 @@ class Keeper:
 
     def _session(self) -> Session | None:
         text = self.store.read()
-        return parse(text).session if text is not None else None
+        session = parse(text).session if text is not None else None
+        if session is not None:
+            self.ledger.note("refresh token", session.refresh_token)
+            self.ledger.note("access token", session.access_token)
+        return session
 
     def _start_again(self) -> None:
         base_url = f"http://{HOST}:{self.orders.front}/v1/api"
@@ -107,13 +113,14 @@ class Keeper:
 
 
 def run(orders: Orders) -> None:
-    journal, stopping, chance = Journal(orders.history), threading.Event(), Random(orders.seed)
+    journal, ledger = Journal(orders.history), Ledger(orders.ledger)
+    stopping, chance = threading.Event(), Random(orders.seed)
     users = list(orders.users)
     threads = []
     for number in range(orders.sessions):
         store = FileStore(Path(orders.directory) / f"session-{number}.json")
         user = users[number % len(users)]
-        keeper = Keeper(orders, journal, Random(chance.random()), user, store, stopping)
+        keeper = Keeper(orders, journal, ledger, Random(chance.random()), user, store, stopping)
         threads.append(threading.Thread(target=keeper.live))
     for thread in threads:
         thread.start()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.faults.checker import Rules, Verdict, Watch, check
-from tests.faults.history import ANYWHERE, Answered, Asked, Kind, Record, Token
+from tests.faults.history import ANYWHERE, Answered, Asked, ClockSet, Kind, Record, Token
 
 RULES = Rules(window=2, staleness=10)
 
@@ -288,3 +288,62 @@ def test_the_watch_counts_while_it_goes_on(history: History, lost: int, branches
 
 def by_time(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: record.at)
+
+
+# --- the storage's clock is stepped ----------------------------------------------------------------------------------
+
+BEHIND = -60_000
+
+
+def stepped(history: History, *steps: tuple[int, int]) -> History:
+    history.records += [ClockSet(at, offset) for at, offset in steps]
+    return history
+
+
+def moved_behind() -> History:
+    """The clock was set back before the first refresh, which moves the chain all the same; the next one is no window
+    after that, and set right again it moves on."""
+    return (
+        History()
+        .refresh(START, 2_000, 2_010, granted=(1, 1_000), key="a")
+        .refresh((1, 1_000), 5_000, 5_010, granted=(1, 1_000), key="b")
+        .refresh((1, 1_000), 7_000, 7_010, granted=(2, 7_005), key="c")
+    )
+
+
+def test_a_clock_that_was_set_back_explains_a_chain_that_stands_still() -> None:
+    assert missed(stepped(moved_behind(), (1_500, BEHIND), (6_000, 0))) == set()
+    assert missed(moved_behind()) == {"unfit"}
+
+
+def test_a_clock_that_was_set_forward_explains_a_chain_that_moves_too_soon() -> None:
+    def history() -> History:
+        return (
+            History()
+            .refresh(START, 2_000, 2_010, granted=(1, 2_005), key="a")
+            .refresh((1, 2_005), 2_100, 2_110, granted=(2, 62_105), key="b")
+        )
+
+    assert missed(stepped(history(), (2_050, -BEHIND))) == set()
+    assert missed(stepped(history(), (2_200, -BEHIND))) == {"unfit"}
+
+
+def test_a_clock_that_was_set_back_explains_no_repeat_without_its_key() -> None:
+    """Set right before the token is presented that was passed a window ago."""
+    history = (
+        History()
+        .refresh(START, 2_000, 2_010, granted=(1, 2_005), key="a")
+        .refresh(START, 5_000, 5_010, granted=(1, 2_005), key="b")
+    )
+    assert missed(stepped(history, (2_100, BEHIND), (4_000, 0))) == {"unfit"}
+
+
+@pytest.mark.parametrize(("ended", "targets"), [(700, set()), (1_100, {"alive", "unfit"})])
+def test_which_disabling_concerns_a_session_is_told_by_the_clients_clock(ended: int, targets: set[str]) -> None:
+    """A login while the clock is behind is no earlier for that."""
+    history = History()
+    history.records = []
+    history.disable(600, ended)
+    history._add("login", 900, 1_050, granted=(0, 1_000 + BEHIND))
+    history.refresh((0, 1_000 + BEHIND), 2_000, 2_010, granted=(1, 2_005 + BEHIND), key="a")
+    assert missed(stepped(history, (500, BEHIND))) == targets

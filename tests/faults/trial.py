@@ -14,13 +14,16 @@ import msgspec
 
 from tests.faults import launcher
 from tests.faults.checker import Rules, Verdict, Watch, check
+from tests.faults.clocks import SteppedClock
 from tests.faults.front import Front
 from tests.faults.ground import STALENESS, WINDOW, Backend, Ground, prepared
-from tests.faults.history import Reader
+from tests.faults.history import Journal, Reader
+from tests.faults.leavings import look_for_secrets
 from tests.faults.operating import PASSWORD, Operator, attempt, operating
 from tests.faults.orders import Orders
 from tests.faults.replicas import Replica, send
 from tests.stage.processes import ROOT
+from tests.support.secret_scan import Report
 
 RULES = Rules(WINDOW, STALENESS)
 
@@ -81,6 +84,7 @@ class Result:
     verdict: Verdict
     missing: list[str]
     undecided: int
+    secrets: Report
 
 
 @dataclass(slots=True)
@@ -176,6 +180,7 @@ class Trial:
             verdict=await asyncio.to_thread(lambda: check(Reader(self.ground.histories).new(), RULES)),
             missing=await self.operator.missing(),
             undecided=settled.count(False),
+            secrets=await look_for_secrets(self.ground, self.operator, self.replicas),
         )
 
     # --- what is done to it ------------------------------------------------------------------------------------------
@@ -187,6 +192,7 @@ class Trial:
             (6, self._disable_user),
             (12, self._make_user_and_key),
             (8, self._kill_stored_clients),
+            (10, self._step_clock),
         ]
         if self.ground.server is not None:
             harms += [(8, self._crash_database), (15, self._cut_database)]
@@ -215,6 +221,9 @@ class Trial:
         await self.clients[-1].kill()
         await self.clients[-1].start()
         self.counts["client processes killed"] += 1
+
+    async def _step_clock(self) -> None:
+        self.chance.choice(self.replicas).step_clock()
 
     async def _crash_database(self) -> None:
         self.counts["PostgreSQL killed"] += 1
@@ -274,7 +283,7 @@ async def run_trial(plan: Plan, show: Show) -> Result:
         chance, counts = Random(seed), Counter[str]()
         points = [point for point in launcher.POINTS if backend == "sqlite" or point != launcher.AMID_BATCH]
         replicas = [
-            Replica(ground, number, counts, Random(f"{seed} replica {number}"), points)
+            Replica(ground, number, counts, Random(f"{seed} replica {number}"), points, _make_clock(ground, number))
             for number in range(ground.replicas)
         ]
         for replica in replicas:
@@ -285,6 +294,7 @@ async def run_trial(plan: Plan, show: Show) -> Result:
             seed=f"{seed} clients",
             directory=str(ground.home),
             histories=str(ground.histories),
+            handed_out=str(ground.handed_out),
             api_key=api_key,
             password=PASSWORD,
             users=users,
@@ -298,6 +308,13 @@ async def run_trial(plan: Plan, show: Show) -> Result:
             stack.push_async_callback(client.kill)
         trial = Trial(ground, seed, chance, front, replicas, operator, clients, counts, Reader(ground.histories))
         return await trial.run(plan.seconds, show)
+
+
+def _make_clock(ground: Ground, number: int) -> SteppedClock:
+    """Of a replica. Ages are measured by it where the storage has no other, as SQLite has none."""
+    own = ground.server is None
+    journal = Journal(ground.histories / f"clock-{number}.jsonl") if own else None
+    return SteppedClock(ground.home / f"clock-{number}", journal)
 
 
 def _client_processes(orders: Orders, stored: int, home: Path) -> list[_ClientProcess]:

@@ -28,9 +28,9 @@ class Request:
     headers: Mapping[str, str]
     body: Mapping[str, str] | None = None
 
-    def text(self) -> bytes:
+    def text(self, connection: str = "close") -> bytes:
         body = b"" if self.body is None else json.dumps(self.body).encode()
-        headers = {**self.headers, "Host": HOST, "Connection": "close", "Content-Length": str(len(body))}
+        headers = {**self.headers, "Host": HOST, "Connection": connection, "Content-Length": str(len(body))}
         if self.body is not None:
             headers["Content-Type"] = "application/json"
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from keybearer.credentials.api_key import ApiKeyKind
@@ -157,6 +158,23 @@ async def test_a_migration_that_fails_midway_leaves_everything_as_it_was(
     assert schema.current_revision(url) == REVISIONS[0]
     assert await raw_sql.describe(url) == described
     schema.migrate(url)
+
+
+@pytest.mark.postgres
+async def test_a_table_in_use_is_not_waited_for(postgres_databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wants the table too would wait behind the migration."""
+    monkeypatch.setattr(schema, "LOCK_ATTEMPTS", 2)
+    url = postgres_databases.empty()
+    schema.migrate(url, REVISIONS[0])
+    connection = await asyncpg.connect(url)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE application IN ACCESS SHARE MODE")
+        with pytest.raises(schema.TablesInUse):
+            await asyncio.to_thread(schema.migrate, url)
+    await connection.close()
+    assert schema.current_revision(url) == REVISIONS[0]
+    schema.migrate(url)
+    postgres_databases.release()
 
 
 # --- two releases ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -83,11 +84,24 @@ class TemporaryServer:
             shutil.chown(self._directory, self._user)
         self._bin = _reachable_binaries(self._directory, self._user)
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync")
+        self._make_data()
         self.start()
 
+    def _make_data(self) -> None:
+        self._run("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync")
+
+    @property
+    def host(self) -> str:
+        """The directory of its socket, which stands for a host in URLs."""
+        return str(self._directory)
+
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://postgres@/{database}?host={self._directory}"
+        return f"postgresql://postgres@/{database}?host={self.host}"
+
+    @property
+    def directory(self) -> Path:
+        """Its data, its log and its socket."""
+        return self._directory
 
     @property
     def is_running(self) -> bool:
@@ -116,10 +130,7 @@ class TemporaryServer:
 
     def crash(self) -> None:
         """Kill all of its processes, as a machine that fails does. `start` recovers what was committed."""
-        processes = self._processes()
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        processes = self._tell_all(signal.SIGKILL)
         self._end(b"keep\n")
         while any(_is_alive(process) for process in processes):
             time.sleep(0.01)
@@ -127,12 +138,10 @@ class TemporaryServer:
 
     def freeze(self) -> None:
         """Let the server's processes do nothing: connections stay, and nobody answers."""
-        for process in self._processes():
-            process.suspend()
+        self._tell_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in self._processes():
-            process.resume()
+        self._tell_all(signal.SIGCONT)
 
     def copy(self) -> None:
         """Make a base backup, as a standby begins with; for a server with the options `COPIED`."""
@@ -155,14 +164,20 @@ class TemporaryServer:
             self._process.communicate(word)
             self._process = None
 
-    def _processes(self) -> list[psutil.Process]:
+    def _tell_all(self, number: signal.Signals) -> list[psutil.Process]:
+        """Send a signal to all of its processes. One that ends meanwhile, as a server process without a client does,
+        must not keep the others from theirs."""
         assert self._process is not None
-        return psutil.Process(self._process.pid).children(recursive=True)
+        processes = psutil.Process(self._process.pid).children(recursive=True)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        return processes
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         pid_file = self._directory / "data" / "postmaster.pid"
-        while not (pid_file.exists() and pid_file.read_text().rstrip().endswith("ready")):
+        while not (pid_file.exists() and pid_file.read_text().rstrip().endswith(("ready", "standby"))):
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("PostgreSQL did not start:\n" + (self._directory / "log").read_text())
             time.sleep(0.01)

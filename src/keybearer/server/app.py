@@ -20,6 +20,7 @@ from keybearer.server.adapters.logging import configure_logging
 from keybearer.server.adapters.metrics import Metrics
 from keybearer.server.adapters.password_hasher import ThreadedPasswordHasher
 from keybearer.server.adapters.randomness import SystemRandomness
+from keybearer.server.adapters.scheduling import wake_at_once
 from keybearer.server.flows.follow_feed import FeedFollower
 from keybearer.server.flows.issue import TokenIssuer
 from keybearer.server.flows.keyring import Keyring, LoadedKeys
@@ -55,6 +56,9 @@ SAMPLE_INTERVAL = 1.0
 
 _YOUNG = 50_000
 """Objects made since the last round of the garbage collector that set off the next."""
+
+UNREADY = "keybearer.unready"
+"""Where the application puts, in the state of its lifespan, what is to be called when no more requests should come."""
 
 READY_WITHIN = 5.0
 """A process is ready as long as it has read the feed within this many seconds."""
@@ -192,9 +196,13 @@ class Service:
         """Whether requests should be sent here: the database answers, and the process is not about to end."""
         return not self.draining and self.check.staleness(self._parts.clock.now()) < READY_WITHIN
 
-    def drain(self) -> None:
-        """The process is about to end: report not ready, and end what would never end by itself."""
+    def become_unready(self) -> None:
+        """The process will end: report not ready, and go on serving."""
         self.draining = True
+
+    def drain(self) -> None:
+        """The process is about to end: end what would never end by itself."""
+        self.become_unready()
         self.streams.close()
 
     def background_work(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -249,7 +257,8 @@ class App:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        scope.setdefault("state", {})[DRAIN] = self._drain
+        wake_at_once()
+        scope.setdefault("state", {}).update({UNREADY: self._become_unready, DRAIN: self._drain})
         try:
             async with running_service(self._settings, self._parts, self._metrics) as service:
                 self.service = service
@@ -262,6 +271,10 @@ class App:
             await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
         else:
             await send({"type": "lifespan.shutdown.complete"})
+
+    def _become_unready(self) -> None:
+        if self.service is not None:
+            self.service.become_unready()
 
     def _drain(self) -> None:
         if self.service is not None:

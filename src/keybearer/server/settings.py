@@ -132,7 +132,9 @@ _YEAR = 366 * _DAY
 # fmt: off
 SETTINGS: tuple[Setting, ...] = (
     Setting("database", _database, "sqlite:///keybearer.db", "`sqlite:///path` or `postgresql://…/name`",
-            "The database. A relative path of SQLite starts at the working directory.", secret=True),
+            "The database. A relative path of SQLite starts at the working directory. Several PostgreSQL servers, with "
+            "commas between their names, are a primary and its standbys: the primary is found by itself.",
+            secret=True),
     Setting("database_pool_size", _Whole(1, 1000), "10", "a number",
             "Connections to PostgreSQL that one process keeps."),
     Setting("host", _host, "127.0.0.1", "an address or a host name", "Where the service listens."),
@@ -162,6 +164,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Proxies whose X-Forwarded-For names the client."),
     Setting("max_body_bytes", _Whole(1024, 1_048_576), "16384", "bytes", "The largest body of a request."),
     Setting("body_timeout", _Whole(1, 300), "10", "seconds", "How long a body may take to arrive."),
+    Setting("shutdown_delay", _Whole(0, 600), "0", "seconds",
+            "How long a process serves on after SIGTERM while it reports not ready, so that proxies notice in time."),
     Setting("shutdown_grace", _Whole(0, 600), "30", "seconds", "How long requests may take to finish at shutdown."),
     Setting("log_format", _one_of("console", "json"), "console on a terminal, json otherwise", "`console` or `json`",
             "How logs are written."),
@@ -212,6 +216,7 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     max_body_bytes: int
     body_timeout: int
+    shutdown_delay: int
     shutdown_grace: int
     log_format: str | None
     log_level: str

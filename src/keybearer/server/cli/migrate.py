@@ -6,7 +6,7 @@ from keybearer.cli.ending import fail
 from keybearer.cli.shown import Record, Shown
 from keybearer.server.cli.working import explained
 from keybearer.server.settings import load_settings
-from keybearer.server.storage.schema import HEAD, SchemaState, current_revision, schema_state
+from keybearer.server.storage.schema import HEAD, SchemaState, TablesInUse, current_revision, schema_state
 from keybearer.server.storage.schema import migrate as migrate_schema
 
 
@@ -20,6 +20,9 @@ def migrate() -> Shown:
         if schema_state(settings.database) is SchemaState.AHEAD:
             fail("A newer release has migrated the database; this one cannot use it.")
         before = current_revision(settings.database)
-        migrate_schema(settings.database)
+        try:
+            migrate_schema(settings.database)
+        except TablesInUse:
+            fail("Something uses the tables for long, as a dump does: nothing was changed. Run this again afterwards.")
     note = "Nothing was to be done." if before == HEAD else "The database is up to date."
     return Record({"revision": HEAD, "before": before}, note)

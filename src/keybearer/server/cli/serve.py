@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from keybearer.server import app as composition
 from keybearer.server.adapters.logging import configure_logging
+from keybearer.server.cli.open_files import allow_open_files
+from keybearer.server.cli.serving import Config, Server, Supervisor
 from keybearer.server.cli.worker_metrics import served_metrics
 from keybearer.server.cli.working import explained, make_ready
 from keybearer.server.http.protocol import BoundedProtocol
@@ -51,6 +51,7 @@ def serve(
     configure_logging(settings.log_format, settings.log_level)
     for warning in settings.warnings():
         log.warning(warning)
+    allow_open_files()
     with explained(), served_metrics(settings):
         started = run(server_config(APP, settings))
     raise typer.Exit(0 if started else 1)
@@ -68,7 +69,7 @@ async def check_keys(settings: Settings) -> None:
         await keys.load()
 
 
-def run(config: uvicorn.Config) -> bool:
+def run(config: Config) -> bool:
     """Serve until a signal ends it; False when the service could not start, as the log says why."""
     try:
         return _run_workers(config) if config.workers > 1 else _run_alone(config)
@@ -76,15 +77,15 @@ def run(config: uvicorn.Config) -> bool:
         return False
 
 
-def _run_workers(config: uvicorn.Config) -> bool:
+def _run_workers(config: Config) -> bool:
     with closing(config.bind_socket()) as listener:
-        supervisor = Multiprocess(config, [listener])
+        supervisor = Supervisor(config, [listener])
         supervisor.run()
     return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
 
 
-def _run_alone(config: uvicorn.Config) -> bool:
-    server = uvicorn.Server(config)
+def _run_alone(config: Config) -> bool:
+    server = Server(config)
     # uvicorn finishes its work and then raises the signal anew, by which the process would end as if it had failed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.handle_exit)
@@ -92,9 +93,9 @@ def _run_alone(config: uvicorn.Config) -> bool:
     return server.started
 
 
-def server_config(app: "App | str", settings: Settings) -> uvicorn.Config:
+def server_config(app: "App | str", settings: Settings) -> Config:
     """How uvicorn serves: our bounds on a request's head, our logs, no header that tells what runs."""
-    return uvicorn.Config(
+    config = Config(
         app,
         factory=isinstance(app, str),
         host=settings.host,
@@ -111,3 +112,5 @@ def server_config(app: "App | str", settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.shutdown_grace,
     )
+    config.shutdown_delay = settings.shutdown_delay
+    return config

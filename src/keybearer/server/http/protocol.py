@@ -61,7 +61,7 @@ class OneWrite:
             raise RuntimeError("the body of an answer comes after its start")
         headers = [*cycle.default_headers, *start["headers"]]
         keep_alive = cycle.keep_alive and CLOSE not in headers
-        if not keep_alive:
+        if not keep_alive and CLOSE not in headers:
             headers.append(CLOSE)
         head = b"".join([b"%b: %b\r\n" % header for header in headers])
         if head.count(b"\n") != len(headers) or head.count(b"\r") != len(headers):

@@ -11,6 +11,7 @@ from keybearer.errors import StorageUnavailable
 from keybearer.server.domain.sessions import SessionPolicy
 from keybearer.server.ports import Randomness
 from keybearer.server.storage.dialects import POSTGRES_CLOCK, postgres_sql
+from keybearer.server.storage.primary import connect_to_primary
 from keybearer.server.storage.statements import Access, Combined, Operation, Repeat, Rows, Statement, Step
 from keybearer.server.storage.stores import Stores
 
@@ -26,6 +27,9 @@ CONNECT_TIMEOUT = 2.0
 
 STATEMENT_TIMEOUT = 5.0
 """Seconds after which a statement is given up: the server, or the way to it, hangs."""
+
+ADMISSION_TIMEOUT = 30.0
+"""Seconds that a login waits for others which came before it: longer than ten thousand at once take."""
 
 BULK_TIMEOUT = 600.0
 """The same for operations over very many rows."""
@@ -109,6 +113,7 @@ class PostgresStorage(Stores):
         self._url = url
         self._pool_size = pool_size
         self._clock_sql = clock_sql
+        self._admissions = asyncio.Semaphore(max(1, pool_size // 2))
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -118,6 +123,7 @@ class PostgresStorage(Stores):
         try:
             self._pool = await asyncpg.create_pool(
                 self._url,
+                connect=connect_to_primary,
                 min_size=0,
                 max_size=self._pool_size,
                 timeout=CONNECT_TIMEOUT,
@@ -150,6 +156,25 @@ class PostgresStorage(Stores):
             pool.terminate()
 
     async def run(self, operation: Operation[T], /) -> T:
+        if operation.access is not Access.ADMISSION:
+            return await self._run(operation)
+        async with self._admission():
+            return await self._run(operation)
+
+    @asynccontextmanager
+    async def _admission(self) -> AsyncIterator[None]:
+        """A turn for the block; raises StorageUnavailable when it does not come."""
+        try:
+            async with asyncio.timeout(ADMISSION_TIMEOUT):
+                await self._admissions.acquire()
+        except TimeoutError:
+            raise StorageUnavailable("More logins wait than the database can look up.") from None
+        try:
+            yield
+        finally:
+            self._admissions.release()
+
+    async def _run(self, operation: Operation[T]) -> T:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._attempt(operation)
@@ -160,7 +185,7 @@ class PostgresStorage(Stores):
     async def _attempt(self, operation: Operation[T]) -> T:
         async with self._connection() as connection:
             match operation.access:
-                case Access.READ | Access.SINGLE:
+                case Access.READ | Access.SINGLE | Access.ADMISSION:
                     return await perform(connection, operation, self._clock_sql)
                 case Access.SNAPSHOT:
                     async with connection.transaction(isolation="repeatable_read", readonly=True):

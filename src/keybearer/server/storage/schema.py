@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ import asyncpg
 
 from keybearer.errors import StorageUnavailable
 from keybearer.server.storage.postgres import CANNOT_CONNECT, unavailable
+from keybearer.server.storage.primary import connect_to_primary
 from keybearer.server.storage.sqlite import connect, create_file
 
 if TYPE_CHECKING:
@@ -30,6 +31,15 @@ REVISIONS = ("0001", "0002")
 
 HEAD = REVISIONS[-1]
 """The revision that this release needs."""
+
+LOCK_TIMEOUT = 0.5
+"""Seconds that a migration waits for a table in use. Whoever wants the table meanwhile waits behind the migration, so
+that a dump of the database would stop the service."""
+
+LOCK_PAUSE = 1.0
+"""Seconds in which the others have the tables again, before the migration tries anew."""
+
+LOCK_ATTEMPTS = 120
 
 _LOCK = 0x6B657962656172  # of PostgreSQL's advisory locks, by any number that nobody else takes
 _SQLITE = "sqlite:///"
@@ -46,6 +56,10 @@ class SchemaState(StrEnum):
     BEHIND = "behind"
     CURRENT = "current"
     AHEAD = "ahead"
+
+
+class TablesInUse(Exception):
+    """Something reads a table for minutes. Nothing was migrated."""
 
 
 def sqlite_path(database_url: str) -> Path | None:
@@ -79,7 +93,10 @@ def schema_state(database_url: str) -> SchemaState:
 
 
 def migrate(database_url: str, revision: str = HEAD) -> None:
-    """Bring the tables up to `revision`, from whatever older one they have. Changes nothing when they have it."""
+    """Bring the tables up to `revision`, from whatever older one they have. Changes nothing when they have it.
+
+    Raises TablesInUse when PostgreSQL does not lend a table.
+    """
     _change("upgrade", database_url, revision)
 
 
@@ -151,17 +168,26 @@ async def _revision_over(connection: "Connection") -> str | None:
 async def _apply_to_postgres(database_url: str, plan: Plan) -> None:
     connection = await _connect(database_url)
     try:
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            for statement in plan(await _revision_over(connection)):
-                await connection.execute(statement)
+        for _ in range(LOCK_ATTEMPTS):
+            with suppress(asyncpg.LockNotAvailableError):
+                return await _apply_over(connection, plan)
+            await asyncio.sleep(LOCK_PAUSE)
+        raise TablesInUse
     finally:
         await connection.close()
 
 
+async def _apply_over(connection: "Connection", plan: Plan) -> None:
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+        for statement in plan(await _revision_over(connection)):
+            await connection.execute(statement)
+
+
 async def _connect(database_url: str) -> "Connection":
     try:
-        return await asyncpg.connect(database_url, timeout=10)
+        return await connect_to_primary(database_url, timeout=10)
     except CANNOT_CONNECT as error:
         raise unavailable(error) from None  # its message may quote the URL
 

@@ -60,6 +60,8 @@ class Access(Enum):
     """Statements that change nothing and all see the database at one point in time."""
     SINGLE = "single"
     """Statements that change something, each complete in itself: one round trip, committed with it."""
+    ADMISSION = "admission"
+    """As SINGLE, for strangers who may come by the thousand: never on all connections at once, which others need."""
     TRANSACTION = "transaction"
     """Statements that take effect together."""
     BULK = "bulk"

@@ -13,7 +13,7 @@ _CHARGE = """
 _AHEAD = "SELECT full_at - clock_ms() AS ahead FROM attempt WHERE key = $1"
 
 
-@operation(Access.SINGLE)
+@operation(Access.ADMISSION)
 def admit(identifier: str, place_hash: bytes, assess: Assess) -> Steps[Admission]:
     """Everything before the password: on SQLite in one commit; on PostgreSQL each charge with its own, since all logins
     of an application meet at its bucket."""

@@ -1,0 +1,165 @@
+"""uvicorn's server and its workers, with an end that costs nobody a request (docs/operations.md, "Restarting").
+
+On SIGTERM a process first reports not ready and serves on, for as long as proxies need to notice. Its answers close
+their connections meanwhile, so that whoever keeps one alive goes elsewhere with the next. Then it stops listening,
+answers what it has been sent, and ends.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from types import FrameType
+
+import structlog
+import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
+from uvicorn.supervisors import multiprocess
+
+from keybearer.server.app import UNREADY
+from keybearer.server.http.protocol import CLOSE, DRAIN, BoundedProtocol
+
+LAST_REQUESTS = 0.5
+"""Seconds in which a request may still come over a connection that is open when the process stops listening: a caller
+who has just been connected, or has not yet read that the connection closes, is about to send one."""
+
+POLL = 0.05
+"""Seconds between two looks at what is not over yet."""
+
+log = structlog.get_logger("keybearer.serve")
+
+
+class Config(uvicorn.Config):
+    shutdown_delay: float = 0
+    """Seconds."""
+
+
+class Server(uvicorn.Server):
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._delay = config.shutdown_delay
+        self._until: float | None = None
+        self._is_leaving = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first SIGTERM begins the delay. Whatever comes later ends it, and so does Ctrl-C at once."""
+        if sig == signal.SIGTERM and self.started and self._until is None:
+            self._until = time.monotonic() + self._delay
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every 0.1 s; a signal may have come meanwhile."""
+        if self._until is not None:
+            self._leave()
+            self.should_exit = self.should_exit or time.monotonic() >= self._until
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leave()
+        await self._stop_listening()
+        self.lifespan.state[DRAIN]()
+        await self._take_last_requests()
+        await super().shutdown(sockets)
+
+    def _leave(self) -> None:
+        """Tell balancers (not ready) and callers (`Connection: close`) to turn to another process."""
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        log.info("reporting not ready", delay=0 if self._until is None else self._delay)
+        self.lifespan.state[UNREADY]()
+        self.config.encoded_headers.append(CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        for connection in self.server_state.connections:
+            if isinstance(connection, BoundedProtocol) and connection.cycle is not None:
+                connection.cycle.keep_alive = False  # a request under way has taken its headers already
+
+    async def _stop_listening(self) -> None:
+        """Nobody is connected any more from now on; who has been is served.
+
+        A socket that is closed resets the connections that nobody has accepted. So they are accepted first, with
+        nothing in between: after this, who is not connected yet is refused, and any proxy turns elsewhere.
+        """
+        loop = asyncio.get_running_loop()
+        accepted: list[socket.socket] = []
+        for server in self.servers:
+            listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets]
+            server.close()
+            for listener in listeners:
+                with closing(listener):
+                    accepted.extend(_accept_all(listener))
+        for connection in accepted:
+            await loop.connect_accepted_socket(self._make_protocol, connection)
+
+    def _make_protocol(self) -> BoundedProtocol:
+        return BoundedProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=None
+        )
+
+    async def _take_last_requests(self) -> None:
+        until = time.monotonic() + LAST_REQUESTS
+        while self.server_state.connections and time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn looks likewise
+            await asyncio.sleep(POLL)
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    listener.setblocking(False)
+    with suppress(OSError):  # nobody is left; or there is no room for another file
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
+
+
+class Worker(multiprocess.Process):
+    """One of several processes, with the server from above."""
+
+    config: Config
+    _server: Server | None
+
+    @property
+    def server(self) -> Server:
+        if self._server is None:
+            self._server = Server(self.config)
+        return self._server
+
+
+multiprocess.Process = Worker  # type: ignore[misc] # `Multiprocess` names the class of its workers, and takes no other
+
+
+class Supervisor(multiprocess.Multiprocess):
+    """The parent of the workers."""
+
+    _in_haste = False
+
+    def handle_int(self) -> None:
+        super().handle_int()
+        self._in_haste = True
+
+    def terminate_all(self) -> None:
+        """How long the port is listened to is decided by the workers: whom they have left in the queue would wait for
+        the end of this process, in vain."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+    def join_all(self) -> None:
+        """Pass on the signals that come meanwhile. In haste the workers are told until they have heard it twice, which
+        ends their delay; they may know already, since a terminal's Ctrl-C reaches them too."""
+        while running := [worker.process for worker in self.processes if worker.exitcode is None]:
+            numbers, self.signal_queue = self.signal_queue, []
+            if self._in_haste:
+                numbers.append(signal.SIGTERM)
+            for number in numbers:
+                _send(number, [process.pid for process in running if process.pid is not None])
+            running[0].join(POLL)
+
+
+def _send(number: int, processes: Iterable[int]) -> None:
+    if number in HANDLED_SIGNALS:
+        for process in processes:
+            os.kill(process, number)

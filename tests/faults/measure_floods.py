@@ -1,0 +1,104 @@
+"""`make floods`: one flood after another, larger than in the tests, and the figures in docs/reliability.md."""
+
+import argparse
+import asyncio
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.flooded import SETTINGS, Figures, Flooded, allow_connections
+from tests.faults.ground import Backend, prepared
+from tests.faults.report import NAMES, table, where, write_section
+from tests.faults.scene import opened
+
+MILLION = 1_000_000
+
+SIZES = {
+    "keys": MILLION,
+    "access tokens": MILLION // 2,
+    "refresh tokens": MILLION // 2,
+    "slow clients": 6_000,
+    "large bodies": 100,
+    "usernames": MILLION,
+    "logins": 10_000,
+}
+
+REST = 20.0
+"""Seconds in which the service is measured in peace."""
+
+BACKENDS: tuple[Backend, ...] = ("sqlite", "postgresql")
+
+
+def say(line: str) -> None:
+    print(f"floods: {line}", flush=True)  # noqa: T201 - a command prints
+
+
+async def measure(backend: Backend, kinds: Sequence[str], scale: float) -> list[Figures]:
+    threads = {"KEYBEARER_HASH_THREADS": str(len(os.sched_getaffinity(0)))}
+    found = []
+    with prepared(backend, replicas=1, settings=SETTINGS | threads) as ground:
+        async with opened(ground) as scene:
+            flooded = await Flooded.of(scene, rest=REST)
+            for kind in kinds:
+                found.append(await flooded.flood(kind, max(1, round(SIZES[kind] * scale))))
+                say(f"{NAMES[backend]}: {' | '.join(row(found[-1]))}")
+    return found
+
+
+HEAD = (
+    "s",
+    "answered",
+    "memory, MB",
+    "used meanwhile, not answered right",
+    "refresh p99, ms",
+    "token info p99, ms",
+    "login p99, ms",
+    "back to normal, s",
+    "rows of the limiter",
+)
+
+
+def row(figures: Figures) -> list[str]:
+    answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(figures.answers.items()))
+    return [
+        f"{figures.size:,} {figures.kind}",
+        f"{figures.seconds:.0f}",
+        answers,
+        f"{figures.memory_before >> 20} to {figures.memory_peak >> 20}",
+        f"{figures.asked:,}, {figures.wrong:,}",
+        *(f"{_milliseconds(figures.idle[kind])} / {_milliseconds(figures.during[kind])}" for kind in figures.idle),
+        f"{figures.recovery:.1f}",
+        f"{figures.attempts:,}",
+    ]
+
+
+def _milliseconds(seconds: float) -> str:
+    return "-" if math.isnan(seconds) else f"{seconds * 1000:.1f}"
+
+
+def section(found: dict[Backend, list[Figures]]) -> str:
+    tables = [
+        table(NAMES[backend], HEAD, [(first, rest) for first, *rest in map(row, figures)])
+        for backend, figures in found.items()
+    ]
+    return "\n".join([f"{where()}. A delay is given in peace / in the flood.\n", *tables])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.measure_floods", description=__doc__)
+    parser.add_argument("--backend", choices=(*BACKENDS, "both"), default="both")
+    parser.add_argument("--kind", choices=SIZES, action="append", help="Some of the floods only.")
+    parser.add_argument("--scale", type=float, default=1, help="0.1: all floods a tenth as large.")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="The page whose marked section is written anew.")
+    arguments = parser.parse_args()
+    allow_connections()
+    backends = BACKENDS if arguments.backend == "both" else (arguments.backend,)
+    kinds = arguments.kind or list(SIZES)
+    found = {backend: asyncio.run(measure(backend, kinds, arguments.scale)) for backend in backends}
+    if arguments.report is not None:
+        write_section(arguments.report, "make floods", section(found))
+
+
+if __name__ == "__main__":
+    main()
