@@ -38,7 +38,7 @@ class Pages:
 
     async def _handle(self, request: web.Request) -> web.Response:
         strict = request.path.startswith(f"{STRICT}/")
-        headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+        headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-cache"}
         if strict:
             headers["Content-Security-Policy"] = self._policy()
         file = self._find(request.path.removeprefix(STRICT) if strict else request.path)

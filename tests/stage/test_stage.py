@@ -379,7 +379,7 @@ def test_pages(stage: Stage, http: httpx2.Client, pages: Path) -> None:
         answer = http.get(origin + "/sub/")
         assert answer.text == "<!doctype html><title>Hello</title>"
         assert answer.headers["content-type"].startswith("text/html")
-        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["cache-control"] == "no-cache"
         assert "content-security-policy" not in answer.headers
     module = http.get(stage.pages + "/csp/module.mjs")
     assert module.headers["content-type"].startswith("text/javascript")

@@ -13,7 +13,6 @@ import axios, {
 import { createClient, type Keybearer, type KeybearerOptions } from "./client.js";
 import type { Exchange, Outgoing } from "./exchange.js";
 import { fields, parseJson } from "./record.js";
-import { codeOf } from "./service.js";
 import { after, baseOfPage, isBrowser } from "./surroundings.js";
 
 export type { Keybearer, KeybearerOptions, OwnSession, Profile, TokenInfo } from "./client.js";
@@ -37,7 +36,7 @@ export interface AxiosKeybearer extends Keybearer {
 }
 
 export function createKeybearer(options: KeybearerOptions): AxiosKeybearer {
-  const { keybearer, exchange } = createClient(options);
+  const { keybearer, exchange, disposers } = createClient(options);
   const attached = new Map<AxiosInstance, () => void>();
 
   const attach = (instance: AxiosInstance): (() => void) => {
@@ -53,12 +52,8 @@ export function createKeybearer(options: KeybearerOptions): AxiosKeybearer {
     return detach;
   };
 
-  const { dispose } = keybearer;
-  const detachAll = (): void => {
-    for (const detach of attached.values()) detach();
-    dispose();
-  };
-  return Object.assign(keybearer, { attach, dispose: detachAll });
+  disposers.add(() => attached.forEach((detach) => detach()));
+  return Object.assign(keybearer, { attach });
 }
 
 /**
@@ -114,7 +109,7 @@ function outgoing(config: InternalAxiosRequestConfig, adapter: AxiosAdapter): Ou
         return settled(error.response, config, error);
       }
     },
-    codeOf: async ({ response }) => codeOf(await documentOf(response.data)),
+    documentOf: ({ response }) => documentOf(response.data),
     markRetried({ response }) {
       config._retry = true;
       discard(response.data);

@@ -60,6 +60,8 @@ export interface Keybearer extends Core {
 export interface Client {
   readonly keybearer: Keybearer;
   readonly exchange: Exchange;
+  /** Called by `dispose`. */
+  readonly disposers: Set<() => void>;
 }
 
 /** A client, and the protocol for its transports. */
@@ -75,18 +77,11 @@ export function createClient(options: KeybearerOptions): Client {
   const others = (options.origins ?? []).map((origin) => checkedOrigin(origin, options.insecureOrigins).origin);
   const origins = new Set([new URL(parts.base).origin, ...others]);
   const exchange = createExchange({ ...parts, origins, warnBare: createBareWarning() });
-  const leavePage = typeof document === "undefined" || options.proactive === false ? undefined : watchPage(parts);
-  const { dispose } = parts.core;
-  const keybearer = Object.assign(parts.core, createAccount(parts, exchange), {
-    dispose: () => {
-      leavePage?.();
-      dispose();
-    },
-  });
-  return { keybearer, exchange };
+  if (typeof document === "object" && options.proactive !== false) watchPage(parts);
+  return { keybearer: Object.assign(parts.core, createAccount(parts, exchange)), exchange, disposers: parts.disposers };
 }
 
-function createAccount({ ask, base, timeout }: Parts, exchange: Exchange): Omit<Keybearer, keyof Core> {
+function createAccount({ call, base }: Parts, exchange: Exchange): Omit<Keybearer, keyof Core> {
   const send = async (method: string, path: string): Promise<unknown> => {
     const answer = await exchange<Answer>({
       url: new URL(`${base}/${path}`),
@@ -94,8 +89,8 @@ function createAccount({ ask, base, timeout }: Parts, exchange: Exchange): Omit<
       isFinal: false,
       isReplayable: true,
       wait: (work) => work,
-      send: (headers) => ask({ method, path, timeout, headers }),
-      codeOf: () => Promise.resolve(undefined),
+      send: (headers) => call({ method, path, headers }),
+      documentOf: () => Promise.resolve(undefined),
       markRetried: () => undefined,
     });
     const { data } = fields(answer.document);

@@ -1,35 +1,24 @@
 /** The core of one page or program: who is signed in, where the tokens are, and the single refresh. */
 
-import { ConfigurationError, ServiceUnavailableError } from "./errors.js";
 import { createEvents, type EventName, type Events, type Listener } from "./events.js";
-import { checkedOrigin } from "./origins.js";
-import { isToken, type User } from "./record.js";
+import type { User } from "./record.js";
 import { createRefresher, type Refresher } from "./refresh.js";
-import { createService, refusalOf, sessionOf, type Answer, type Call, type Fetch } from "./service.js";
-import { createStates, type SessionState } from "./state.js";
-import { chooseStorage, type StorageChoice } from "./storage.js";
+import { createService, refusalOf, sessionOf, type Service, type ServiceOptions } from "./service.js";
+import { withLock } from "./lock.js";
+import type { SessionState } from "./state.js";
+import { opener, type StorageChoice } from "./storage.js";
 import { createVault, type Vault } from "./vault.js";
 
 type Handlers = { readonly [Name in EventName as `on${Capitalize<Name>}`]?: Listener<Name> };
 
 /** What the core takes. Each `onX` is a listener of the event x from the start. */
-export interface CoreOptions extends Handlers {
-  /** The service, with its base path: `https://auth.example.com/v1/api`. */
-  readonly baseURL: string;
-  /** The Api-Key. Default: `process.env.REACT_APP_AUTH_API_KEY` as the build put it in. */
-  readonly apiKey?: string | undefined;
-  /** Origins that may be plain HTTP (loopback always may). */
-  readonly insecureOrigins?: readonly string[];
+export interface CoreOptions extends Handlers, ServiceOptions {
   /** Where the tokens are kept. Default: "local" (localStorage) in a page, "memory" elsewhere. */
   readonly storage?: StorageChoice;
   /** The name of the record there. Applications that share an origin need one each. Default: `keybearer`. */
   readonly storageKey?: string;
-  /** Milliseconds for a refresh, its repeat included (10,000), and for other calls of the service. */
-  readonly timeout?: number;
   /** Milliseconds to wait for another tab's refresh: more than `timeout` (15,000). */
   readonly lockWait?: number;
-  /** Sends what goes to the service. Default: the `fetch` that is global at creation. */
-  readonly fetch?: Fetch;
 }
 
 /**
@@ -57,145 +46,89 @@ export interface Core {
 }
 
 /** What the transports build on. */
-export interface Parts {
+export interface Parts extends Service {
   readonly core: Core;
-  readonly apiKey: string;
-  /** The origin and the base path of the service, without a slash at the end. */
-  readonly base: string;
-  readonly timeout: number;
   readonly events: Events;
   readonly vault: Vault;
   readonly refresher: Refresher;
   /** Takes over what another tab has stored since, and tells the listeners. At once when the storage is synchronous. */
-  readonly look: () => Promise<void> | undefined;
-  /** A call of the service; rejects with ServiceUnavailableError without an answer. */
-  readonly ask: (call: Call) => Promise<Answer>;
-  /** Ends the calls under way. */
-  readonly stop: () => void;
+  readonly look: () => Promise<void> | void;
+  /** Called by `dispose`. */
+  readonly disposers: Set<() => void>;
 }
 
 export function createParts(options: CoreOptions): Parts {
-  const { storageKey = "keybearer", timeout = 10_000, lockWait = 15_000 } = options;
-  const apiKey = checkedKey(options.apiKey ?? keyOfTheBuild());
-  const { origin, pathname } = checkedOrigin(options.baseURL, options.insecureOrigins);
-  const base = origin + pathname.replace(/\/+$/, "");
-
-  const events = createEvents();
-  subscribeHandlers(events, options);
-  const { open, isShared } = chooseStorage(options.storage);
-  const vault = createVault(open, storageKey, events);
-  const { call, stop } = createService(base, apiKey, options.fetch ?? globalThis.fetch.bind(globalThis));
-  const lockName = isShared ? `keybearer:${storageKey}` : undefined;
-  const refresher = createRefresher(vault, call, events, { lockName, timeout, lockWait });
-  const ask = (what: Call): Promise<Answer> =>
-    call(what).catch(() => {
-      throw new ServiceUnavailableError();
-    });
-  const look = (): Promise<void> | undefined => {
-    const loading = vault.load();
-    if (loading) return loading.then(events.flush);
-    events.flush();
-    return undefined;
-  };
-  const parts = { look, apiKey, base, timeout, events, vault, refresher, ask, stop };
-  return { ...parts, core: createCore(parts, storageKey) };
-}
-
-function createCore(parts: Omit<Parts, "core">, storageKey: string): Core {
-  const { events, look, refresher, stop, vault } = parts;
-  const stateOf = createStates();
+  const isPage = typeof document === "object";
+  const { storage = isPage ? "local" : "memory", storageKey = "keybearer", lockWait = 15_000 } = options;
+  const disposers = new Set<() => void>();
   let isLoaded = false;
+  let state: SessionState | undefined;
+
+  const service = createService(options, disposers);
+  const events = createEvents();
+  const vault = createVault(opener(storage), storageKey, events);
+  // Whether other tabs may use it too, so that refreshes need the lock.
+  const isShared = storage === "local" || (isPage && typeof storage === "object");
+  const refresher = createRefresher(vault, service.call, events, (work) =>
+    isShared ? withLock(`keybearer:${storageKey}`, lockWait, work) : work(),
+  );
+  // `onX` is a listener of x; `fetch`, the other function among the options, becomes one of nothing.
+  for (const [name, handler] of Object.entries(options) as [string, unknown][]) {
+    if (typeof handler === "function") events.on(name.slice(2) as EventName, handler as Listener<EventName>);
+  }
+
+  const look = (): Promise<void> | void => {
+    const loading = vault.load();
+    return loading ? loading.then(events.flush) : events.flush();
+  };
   const onLoaded = (): void => {
     isLoaded = true;
     events.emit("ready", {});
     events.flush();
   };
-  const loading = look();
-  if (!loading) onLoaded();
-  const unfollow = followStorage(look, storageKey);
 
-  return {
+  const loading = look();
+  const onStorage = (): void => void look();
+  if (isPage) addEventListener("storage", onStorage);
+  disposers.add(() => isPage && removeEventListener("storage", onStorage));
+  const core: Core = {
     get session() {
-      return stateOf(vault.entry, isLoaded);
+      const { session } = vault.entry;
+      const status = session ? "signedIn" : isLoaded ? "signedOut" : "loading";
+      const next: SessionState = { status, user: session?.user ?? null, sessionId: session?.id ?? null };
+      if (JSON.stringify(state) !== JSON.stringify(next)) state = next;
+      return state ?? next;
     },
-    ready: Promise.resolve(loading?.then(onLoaded)),
-    login: (username, password) => logIn(parts, username, password),
-    logout: (how) => logOut(parts, how?.allDevices === true),
-    refresh: async () => {
+    ready: Promise.resolve(loading ? loading.then(onLoaded) : onLoaded()),
+    async login(username, password) {
+      const answer = await service.call({ path: "oauth/token", body: { username, password } });
+      const session = sessionOf(answer);
+      if (!session) throw refusalOf(answer);
+      await vault.begin(session);
+      events.flush();
+      return session.user;
+    },
+    async logout({ allDevices } = {}) {
+      await vault.load();
+      const { session } = vault.entry;
+      if (session) await vault.end("signed_out");
+      events.flush();
+      if (!session) return "alreadyEnded";
+      const { status, document } = await service.call({
+        path: `oauth/token/revoke${allDevices ? "?allDevices=true" : ""}`,
+        headers: { Authorization: `Bearer ${session.accessToken}` },
+        body: { refresh_token: session.refreshToken },
+        keepalive: true,
+      });
+      return status === 200 && document ? "revoked" : status === 401 ? "alreadyEnded" : "unreachable";
+    },
+    async refresh() {
       await look();
       return (await refresher.refresh()).user;
     },
     on: events.on,
     subscribe: events.onAny,
-    dispose: () => {
-      unfollow();
-      stop();
-    },
+    dispose: () => disposers.forEach((dispose) => dispose()),
   };
-}
-
-type Calls = Pick<Parts, "ask" | "events" | "timeout" | "vault">;
-
-async function logIn({ ask, events, timeout, vault }: Calls, username: string, password: string): Promise<User> {
-  const answer = await ask({ method: "POST", path: "oauth/token", body: { username, password }, timeout });
-  if (answer.status >= 400) throw refusalOf(answer);
-  const session = sessionOf(answer, 0);
-  if (!session) throw new ServiceUnavailableError();
-  await vault.begin(session);
-  events.flush();
-  return session.user;
-}
-
-async function logOut({ ask, events, timeout, vault }: Calls, allDevices: boolean): Promise<LogoutOutcome> {
-  await vault.load();
-  const { session } = vault.entry;
-  if (session) await vault.leave();
-  events.flush();
-  if (!session) return "alreadyEnded";
-  const { status, document } = await ask({
-    method: "POST",
-    path: `oauth/token/revoke${allDevices ? "?allDevices=true" : ""}`,
-    headers: { Authorization: `Bearer ${session.accessToken}` },
-    body: { refresh_token: session.refreshToken },
-    timeout,
-    keepalive: true,
-  }).catch(() => ({ status: 0, document: undefined }));
-  return status === 200 && document ? "revoked" : status === 401 ? "alreadyEnded" : "unreachable";
-}
-
-/** Hears of the other tabs until the result is called. */
-function followStorage(look: () => unknown, storageKey: string): () => void {
-  if (typeof document === "undefined") return () => undefined;
-  const onStorage = ({ key }: StorageEvent): void => {
-    // No key: everything was cleared.
-    if (key === storageKey || key === null) look();
-  };
-  window.addEventListener("storage", onStorage);
-  return () => {
-    window.removeEventListener("storage", onStorage);
-  };
-}
-
-function subscribeHandlers(events: Events, options: object): void {
-  for (const [name, handler] of Object.entries(options) as [string, unknown][]) {
-    const event = /^on([A-Z].*)/.exec(name)?.[1];
-    if (event && typeof handler === "function") {
-      events.on((event.charAt(0).toLowerCase() + event.slice(1)) as EventName, handler as Listener<EventName>);
-    }
-  }
-}
-
-function checkedKey(apiKey: string | undefined): string {
-  if (!apiKey) throw new ConfigurationError("No Api-Key. Set REACT_APP_AUTH_API_KEY for the build, or pass apiKey.");
-  if (!isToken(apiKey)) throw new ConfigurationError("The Api-Key is malformed. Copy it anew.");
-  return apiKey;
-}
-
-// Bundlers replace the expression below literally; where nothing did, there may be no `process`.
-function keyOfTheBuild(): string | undefined {
-  try {
-    return process.env.REACT_APP_AUTH_API_KEY;
-  } catch {
-    return undefined;
-  }
+  return { ...service, look, events, vault, refresher, disposers, core };
 }

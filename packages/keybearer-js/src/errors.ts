@@ -43,7 +43,7 @@ export class SessionExpiredError extends KeybearerError {
     /** The service's code, such as `refresh_token_expired`; undefined when another tab met the refusal. */
     readonly reason?: string | undefined,
   ) {
-    super("session_expired", "The session has ended. Log in again.");
+    super("session_expired", "Session ended. Log in again.");
   }
 }
 
@@ -53,14 +53,14 @@ export class RefreshUnavailableError extends KeybearerError {
     /** Seconds after which another try makes sense. */
     readonly retryAfter: number,
   ) {
-    super("refresh_unavailable", "No answer to the refresh: the session is kept. Try again later.");
+    super("refresh_unavailable", "No answer from the service. Try again later.");
   }
 }
 
 /** A request with a one-shot body met a 401. The token has been refreshed; send the request again with a new body. */
 export class NonReplayableBodyError extends KeybearerError {
   constructor() {
-    super("body_not_replayable", "A stream cannot be sent twice. Repeat the request with a new body.");
+    super("body_not_replayable", "A stream cannot be sent twice. Send the request again with a new one.");
   }
 }
 

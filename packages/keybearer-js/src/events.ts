@@ -37,36 +37,36 @@ export interface Events {
 
 export function createEvents(): Events {
   type Any = (event: never) => void;
-  const listeners = new Set<readonly [name: EventName | undefined, listener: Any]>();
+  const listeners = new Set<readonly [name: string, listener: Any]>();
   const waiting: (() => void)[] = [];
 
-  const add = (name: EventName | undefined, listener: Any): (() => void) => {
-    const subscription = [name, listener] as const;
+  const on = (name: string, listener: Any): (() => void) => {
+    const subscription = [name.toLowerCase(), listener] as const;
     listeners.add(subscription);
     return () => void listeners.delete(subscription);
   };
 
   return {
-    on: add,
-    onAny: (listener) => add(undefined, listener),
+    on,
+    onAny: (listener) => on("", listener),
     emit(name, event) {
       waiting.push(() => {
         for (const [wanted, listener] of [...listeners]) {
-          if ((wanted ?? name) === name) shielded(() => listener(event as never));
+          if (!wanted || wanted === name.toLowerCase()) void tell(listener, event as never);
         }
       });
     },
     flush() {
-      for (let tell; (tell = waiting.shift());) tell();
+      for (let next; (next = waiting.shift());) next();
     },
   };
 }
 
 /** A listener that throws harms nobody, nor does one that rejects. */
-function shielded(call: () => unknown): void {
-  new Promise((resolve) => {
-    resolve(call());
-  }).catch((error: unknown) => {
+async function tell<E>(listener: (event: E) => unknown, event: E): Promise<void> {
+  try {
+    await listener(event);
+  } catch (error) {
     console.warn("keybearer: a listener threw", error);
-  });
+  }
 }

@@ -4,7 +4,7 @@ import { ApiKeyError, isKeybearerError, NonReplayableBodyError, SessionExpiredEr
 import type { Events } from "./events.js";
 import type { Refresher } from "./refresh.js";
 import type { Entry, Session } from "./record.js";
-import { isApiKeyCode } from "./service.js";
+import { refusalOf } from "./service.js";
 import type { Vault } from "./vault.js";
 
 /** What a transport makes of an answer. */
@@ -24,8 +24,8 @@ export interface Outgoing<R extends Reply> {
   /** Waits for `work`, but not beyond the request's own cancellation or timeout: then it rejects as the transport does. */
   wait<T>(work: Promise<T>): Promise<T>;
   send(credentials: Readonly<Record<string, string>>): Promise<R>;
-  /** The code of the error document in a 403. */
-  codeOf(reply: R): Promise<string | undefined>;
+  /** The error document of a 403; undefined when that is no JSON. */
+  documentOf(reply: R): Promise<unknown>;
   /** Called before the request is sent again, with the answer that nobody reads. */
   markRetried(unread: R): void;
 }
@@ -33,7 +33,7 @@ export interface Outgoing<R extends Reply> {
 export interface ExchangeParts {
   readonly vault: Vault;
   readonly refresher: Refresher;
-  readonly look: () => Promise<void> | undefined;
+  readonly look: () => Promise<void> | void;
   readonly events: Events;
   readonly apiKey: string;
   readonly base: string;
@@ -74,8 +74,8 @@ export function createExchange(parts: ExchangeParts): Exchange {
 
   const checked = async <R extends Reply>(request: Outgoing<R>, reply: R): Promise<R> => {
     if (reply.status === 403) {
-      const code = await request.codeOf(reply);
-      if (code && isApiKeyCode(code)) throw new ApiKeyError(code, 403);
+      const error = refusalOf({ status: 403, document: await request.documentOf(reply) });
+      if (error instanceof ApiKeyError) throw error;
     }
     return reply;
   };

@@ -3,7 +3,7 @@
 import { createClient, type Keybearer, type KeybearerOptions } from "./client.js";
 import type { Exchange, Outgoing } from "./exchange.js";
 import { parseJson } from "./record.js";
-import { codeOf, type Fetch } from "./service.js";
+import type { Fetch } from "./service.js";
 import { baseOfPage, isBrowser } from "./surroundings.js";
 
 export type { Keybearer, KeybearerOptions, OwnSession, Profile, TokenInfo } from "./client.js";
@@ -48,7 +48,7 @@ function createFetch(exchange: Exchange, fetch: Fetch): FetchWithCredentials {
         // A Request's body can be read once: each attempt reads a copy.
         return sendPinned(fetch, url, () => original?.clone() ?? url, { ...init, headers: own, signal });
       },
-      codeOf: async (response) => (isJson(response) ? codeOf(parseJson(await response.clone().text())) : undefined),
+      documentOf: async (response) => (isJson(response) ? parseJson(await response.clone().text()) : undefined),
       markRetried: discard,
     };
     return exchange(request);

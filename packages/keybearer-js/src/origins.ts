@@ -2,24 +2,24 @@
 
 import { ConfigurationError } from "./errors.js";
 
-const LOOPBACK = /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/;
+// HTTPS, or loopback: of an origin, whose IPv4 address is always written out.
+const SAFE = /^https:|^http:\/\/((.+\.)?localhost|127\.[\d.]+|\[::1])(:\d+)?$/;
 
 /** The URL that `text` is. Plain HTTP is refused beyond loopback, unless `insecure` names its origin. */
 export function checkedOrigin(text: string, insecure: readonly string[] = []): URL {
   const url = parsed(text);
-  const isAllowed = LOOPBACK.test(url.hostname) || insecure.some((other) => parsed(other).origin === url.origin);
-  if (url.protocol === "https:" || (url.protocol === "http:" && isAllowed)) return url;
-  throw new ConfigurationError(
-    `${url.origin} is not HTTPS: credentials would travel in clear. To allow that, name it in insecureOrigins.`,
-  );
+  const isNamed = url?.protocol === "http:" && insecure.some((other) => parsed(other)?.origin === url.origin);
+  if (url && (isNamed || SAFE.test(url.origin))) return url;
+  // What is no URL is not shown: it may be a key in the wrong place.
+  const what = url?.origin ?? "A URL";
+  throw new ConfigurationError(`${what} is not HTTPS. Use https://, or name it in insecureOrigins.`);
 }
 
-function parsed(text: string): URL {
+function parsed(text: string): URL | undefined {
   try {
     return new URL(text);
   } catch {
-    // Without the text: it may be a key in the wrong place.
-    throw new ConfigurationError("A URL of the options is not absolute. Write it with https:// and the host.");
+    return undefined;
   }
 }
 

@@ -7,16 +7,17 @@ import { after } from "./surroundings.js";
 
 const SHORTEST_TIMER = 1_000;
 
-/** Watches the page until the result is called. */
-export function watchPage({ vault, refresher, events, look }: Parts): () => void {
+/** Watches the page until the client is disposed of. */
+export function watchPage({ vault, refresher, events, look, disposers }: Parts): void {
+  const leaving = new AbortController();
+  const { signal } = leaving;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let refusedToken: string | undefined;
-  let isLeft = false;
 
   const schedule = (pause = SHORTEST_TIMER): void => {
     clearTimeout(timer);
     const { session } = vault.entry;
-    if (isLeft || !session || session.refreshToken === refusedToken || !isLookedAt()) return;
+    if (signal.aborted || !session || session.refreshToken === refusedToken || !isLookedAt()) return;
     const before = margin(session);
     // A clock that was set back must not put the refresh off beyond the token's own end.
     const due = Math.min(left(session), session.lifetime) - before - (Math.random() * before) / 6;
@@ -52,15 +53,13 @@ export function watchPage({ vault, refresher, events, look }: Parts): () => void
     [window, "pageshow"],
     [document, "visibilitychange"],
   ];
-  for (const [target, name] of listening) target.addEventListener(name, onLook);
-  const unsubscribe = events.onAny(onChange);
+  for (const [target, name] of listening) target.addEventListener(name, onLook, { signal });
+  events.onAny(onChange);
+  disposers.add(() => {
+    leaving.abort();
+    onChange();
+  });
   schedule();
-  return () => {
-    for (const [target, name] of listening) target.removeEventListener(name, onLook);
-    unsubscribe();
-    isLeft = true;
-    clearTimeout(timer);
-  };
 }
 
 function isLookedAt(): boolean {

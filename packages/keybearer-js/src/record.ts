@@ -36,7 +36,7 @@ export interface Entry {
 
 export const SIGNED_OUT: Entry = { version: 1, generation: 0, revision: 0, session: null };
 
-const LONGEST_RECORD = 65_536;
+const LONGEST_RECORD = 100_000;
 const TOKEN = /^[\w.-]{1,8192}$/;
 
 /** Rule R4: only letters, digits, dots, hyphens and underscores. */
@@ -44,46 +44,41 @@ export function isToken(value: unknown): value is string {
   return typeof value === "string" && TOKEN.test(value);
 }
 
-export function isNewer(one: Entry, other: Entry): boolean {
-  return (
-    one.generation - other.generation > 0 || (one.generation === other.generation && one.revision > other.revision)
-  );
+/** Above 0 when `one` is the newer; 0 when nothing has happened between them. */
+export function compare(one: Entry, other: Entry): number {
+  return one.generation - other.generation || one.revision - other.revision;
 }
 
 /** The entry that `text` holds; "newer" when a later version of this package wrote it; undefined when it is corrupted. */
 export function parseEntry(text: string): Entry | "newer" | undefined {
   if (text.length > LONGEST_RECORD) return undefined;
-  const read = fields(parseJson(text));
-  if (isCount(read.version) && read.version > 1) return "newer";
-  const { generation, revision } = read;
-  if (read.version !== 1 || !isCount(generation) || !isCount(revision)) return undefined;
-  const session = read.session === null ? null : parseSession(fields(read.session));
-  if (session === undefined) return undefined;
-  const ended = read.ended === "expired" ? read.ended : "signed_out";
-  return { version: 1, generation, revision, session, ...(!session && { ended }) };
+  const { version, generation, revision, session, ended } = fields(parseJson(text));
+  if (isCount(version) && version > 1) return "newer";
+  const held = session === null ? null : parseSession(fields(session));
+  if (version !== 1 || !isCount(generation) || !isCount(revision) || held === undefined) return undefined;
+  const end = ended === "expired" ? ended : "signed_out";
+  return { version, generation, revision, session: held, ...(!held && { ended: end }) };
 }
 
-function parseSession(read: Fields): Session | undefined {
-  const { id, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } = read;
-  const user = parseUser(fields(read.user));
+/** The session whose members `read` has; undefined when one is missing or malformed. Other members are not taken over. */
+export function parseSession(read: Fields): Session | undefined {
+  const { id, user, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } = read;
+  const { id: userId, email, firstName, lastName } = fields(user);
   const isWhole =
-    [id, accessToken, refreshToken].every(isToken) &&
+    [id, userId, accessToken, refreshToken].every(isToken) &&
     (idempotencyKey === undefined || /^[\w.-]{22,64}$/.test(idempotencyKey as string)) &&
-    [expiresAt, lifetime, clockOffset].every(Number.isFinite);
-  if (!user || !isWhole) return undefined;
-  return { id, user, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } as Session;
-}
-
-export function parseUser(read: Fields): User | undefined {
-  if (!isToken(read.id)) return undefined;
-  return { id: read.id, email: text(read.email), firstName: text(read.firstName), lastName: text(read.lastName) };
+    [expiresAt, lifetime, clockOffset].every(Number.isFinite) &&
+    (lifetime as number) > 0;
+  if (!isWhole) return undefined;
+  const known = { id: userId, email: text(email), firstName: text(firstName), lastName: text(lastName) };
+  return { id, user: known, accessToken, refreshToken, idempotencyKey, expiresAt, lifetime, clockOffset } as Session;
 }
 
 export type Fields = Readonly<Record<string, unknown>>;
 
 /** The members of an object; of anything else, none. */
 export function fields(value: unknown): Fields {
-  return typeof value === "object" && value !== null ? (value as Fields) : {};
+  return Object(value) as Fields;
 }
 
 /** The value of a JSON text; undefined when it is none. */
@@ -99,7 +94,7 @@ function text(value: unknown): string | null {
   return typeof value === "string" ? value : null;
 }
 
-function isCount(value: unknown): value is number {
+export function isCount(value: unknown): value is number {
   // Far from the largest that can be counted on from.
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 50;
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 50;
 }

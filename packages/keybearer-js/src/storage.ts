@@ -9,18 +9,11 @@ export interface TokenStorage {
 
 export type StorageChoice = "local" | "session" | "memory" | TokenStorage;
 
-export interface ChosenStorage {
-  /** Undefined for memory. Where storage is blocked, the call throws. */
-  readonly open: (() => TokenStorage) | undefined;
-  /** Whether other tabs may use it too, so that refreshes need the lock. */
-  readonly isShared: boolean;
-}
+/** Undefined for memory. Where storage is blocked, the call throws. */
+export type OpenStorage = (() => TokenStorage) | undefined;
 
-/** By default the storage that every tab has, in a page; memory elsewhere. */
-export function chooseStorage(
-  choice: StorageChoice = typeof document === "undefined" ? "memory" : "local",
-): ChosenStorage {
-  if (typeof choice === "object") return { open: () => choice, isShared: typeof document === "object" };
-  if (choice === "local") return { open: () => localStorage, isShared: true };
-  return { open: choice === "session" ? () => sessionStorage : undefined, isShared: false };
+export function opener(choice: StorageChoice): OpenStorage {
+  if (typeof choice === "object") return () => choice;
+  if (choice === "local") return () => localStorage;
+  return choice === "session" ? () => sessionStorage : undefined;
 }

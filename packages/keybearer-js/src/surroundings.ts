@@ -7,6 +7,21 @@ export function after(milliseconds: number, then: () => void): ReturnType<typeof
   return setTimeout(then, Math.min(milliseconds, LONGEST_TIMER));
 }
 
+/** Settles as `work` does. Its signal is aborted after so long, or by `abort`. */
+export async function within<T>(
+  milliseconds: number,
+  work: (signal: AbortSignal, abort: () => void) => Promise<T>,
+): Promise<T> {
+  const patience = new AbortController();
+  const abort = (): void => patience.abort();
+  const timer = after(milliseconds, abort);
+  try {
+    return await work(patience.signal, abort);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** A browser, in which redirects are followed by themselves: a page or a worker. */
 export function isBrowser(): boolean {
   return typeof location === "object";

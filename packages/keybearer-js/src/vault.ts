@@ -1,8 +1,8 @@
 /** The tokens of this tab, and their copy in a storage that other tabs may share. */
 
 import type { Events } from "./events.js";
-import { isNewer, parseEntry, SIGNED_OUT, type Ending, type Entry, type Session } from "./record.js";
-import type { ChosenStorage, TokenStorage } from "./storage.js";
+import { compare, parseEntry, SIGNED_OUT, type Ending, type Entry, type Session } from "./record.js";
+import type { OpenStorage, TokenStorage } from "./storage.js";
 
 export interface Vault {
   readonly entry: Entry;
@@ -12,15 +12,13 @@ export interface Vault {
   begin(session: Session): Promise<void>;
   /** A refresh of the login of the current entry. */
   renew(session: Session): Promise<void>;
-  /** The user's own logout. What remains is the news of it, which wins over a late answer in any tab. */
-  leave(): Promise<void>;
-  /** The service has ended the login of `of`. False, and nothing is done, when the storage has something newer by now. */
-  expire(of: Entry, code: string): Promise<boolean>;
+  /** Nobody is signed in any more. What remains is the news of it, which wins over a late answer in any tab. */
+  end(ended: Ending, code?: string): void | Promise<void>;
   /** The Idempotency-Key of the next refresh: the one that is stored by now, or `fresh`. */
   idempotencyKey(fresh: string): Promise<string>;
 }
 
-export function createVault(open: ChosenStorage["open"], key: string, events: Events): Vault {
+export function createVault(open: OpenStorage, key: string, events: Events): Vault {
   let entry = SIGNED_OUT;
   // As last read from the storage or written to it: the same text again is no news, whatever became of a write since.
   let seen: string | null = null;
@@ -28,24 +26,21 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
   let writes = 0;
   let warned = false;
 
-  const warn = (): void => {
-    if (!warned) events.emit("storageUnavailable", {});
-    warned = true;
-  };
-
   const attempt = <T>(
     call: (storage: TokenStorage) => T | Promise<T>,
     then: (value: T) => void | Promise<void>,
     otherwise?: () => void | Promise<void>,
   ): void | Promise<void> => {
     const failed = (): void | Promise<void> => {
-      warn();
+      if (!warned) events.emit("storageUnavailable", {});
+      warned = true;
       return otherwise?.();
     };
     if (!open) return;
     try {
       const value = call(open());
-      return isPromise(value) ? Promise.resolve(value).then(then).catch(failed) : then(value);
+      // What a storage answers at once is no object.
+      return Object(value) === value ? Promise.resolve(value).then(then, failed) : then(value as T);
     } catch {
       return failed();
     }
@@ -54,21 +49,18 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
   const set = (next: Entry, code?: string): void => {
     const previous = entry;
     entry = next;
-    announce(events, previous, next, code);
+    const user = next.session?.user;
+    if (user && compare(next, previous))
+      events.emit(next.generation === previous.generation ? "refreshed" : "signedIn", { user });
+    else if (user || !previous.session) return;
+    else if (next.ended === "expired") events.emit("sessionExpired", { code });
+    else events.emit("signedOut", { reason: "signed_out" });
   };
 
-  const remove = (): void | Promise<void> =>
-    attempt(
-      (from) => from.removeItem(key),
-      () => void (seen = null),
-    );
-
-  /** An older record of the same login is left when it cannot be replaced, with its Idempotency-Key; another's is not. */
-  const save = (otherwise?: () => void | Promise<void>): void | Promise<void> => {
-    const text = JSON.stringify(entry);
+  const put = (text: string | null, otherwise?: () => void | Promise<void>): void | Promise<void> => {
     writes += 1;
     return attempt(
-      (to) => to.setItem(key, text),
+      (to) => (text === null ? to.removeItem(key) : to.setItem(key, text)),
       () => {
         seen = text;
         writes += 1;
@@ -77,20 +69,27 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     );
   };
 
-  const forget = (): void => set({ ...SIGNED_OUT, generation: entry.generation + 1 });
+  const remove = (): void | Promise<void> => put(null);
+
+  /** An older record of the same login is left when it cannot be replaced, with its Idempotency-Key; another's is not. */
+  const save = (otherwise?: () => void | Promise<void>): void | Promise<void> => put(JSON.stringify(entry), otherwise);
+
+  /** The next generation. */
+  const reset = (members: Partial<Entry> = {}, code?: string): void =>
+    set({ ...SIGNED_OUT, generation: entry.generation + 1, ...members }, code);
 
   const take = (text: string | null): void | Promise<void> => {
     if (text === seen) return;
     seen = text;
-    if (text === null) return forget();
+    if (text == null) return reset();
     const stored = parseEntry(text);
     if (typeof stored === "object") {
       // Another tab's late write of what this tab knows to be over is put right.
-      return isNewer(entry, stored) ? save() : set(stored);
+      return compare(entry, stored) > 0 ? save() : set(stored);
     }
-    forget();
-    events.emit("storageCorrupted", { newer: stored === "newer" });
-    return stored === "newer" ? undefined : remove();
+    reset();
+    events.emit("storageCorrupted", { newer: !!stored });
+    return stored ? undefined : remove();
   };
 
   const load = (): void | Promise<void> => {
@@ -107,11 +106,6 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     return save();
   };
 
-  const end = (ended: Ending, code?: string): void | Promise<void> => {
-    set({ ...SIGNED_OUT, generation: entry.generation + 1, ended }, code);
-    return save(remove);
-  };
-
   return {
     get entry() {
       return entry;
@@ -120,7 +114,7 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
     async begin(session) {
       await load();
       // Above what any tab has seen, one that knows of logins before the storage was cleared too.
-      set({ ...SIGNED_OUT, generation: Math.max(entry.generation + 1, Date.now()), session });
+      reset({ generation: Math.max(entry.generation + 1, Date.now()), session });
       await save(remove);
     },
     async renew(session) {
@@ -129,14 +123,9 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
       const next = refreshToken === session.refreshToken ? { ...session, idempotencyKey } : session;
       await write({ ...entry, revision: entry.revision + 1, session: next });
     },
-    async leave() {
-      await end("signed_out");
-    },
-    async expire(of, code) {
-      await load();
-      const isSame = entry.generation === of.generation && entry.revision === of.revision;
-      if (isSame) await end("expired", code);
-      return isSame;
+    end(ended, code) {
+      reset({ ended }, code);
+      return save(remove);
     },
     async idempotencyKey(fresh) {
       const { session } = entry;
@@ -148,18 +137,4 @@ export function createVault(open: ChosenStorage["open"], key: string, events: Ev
       return entry.session?.idempotencyKey ?? fresh;
     },
   };
-}
-
-function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return typeof (value as { then?: unknown } | null)?.then === "function";
-}
-
-function announce(events: Events, previous: Entry, next: Entry, code?: string): void {
-  const { session } = next;
-  if (session && next.generation !== previous.generation) events.emit("signedIn", { user: session.user });
-  else if (session && next.revision !== previous.revision) events.emit("refreshed", { user: session.user });
-  else if (!session && previous.session) {
-    if (next.ended === "expired") events.emit("sessionExpired", { code });
-    else events.emit("signedOut", { reason: "signed_out" });
-  }
 }

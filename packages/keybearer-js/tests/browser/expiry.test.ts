@@ -1,5 +1,6 @@
 /** With access tokens that really end, after seconds: who refreshes them, when, and how often. */
 import { expect, test } from "vitest";
+import { setClock } from "./clock.js";
 import { PATIENCE, REFRESH, startLab } from "./lab.js";
 import type { Tab } from "./tab.js";
 import { TRANSPORTS } from "./transports.js";
@@ -89,19 +90,6 @@ test("C30: a page without a network tries nothing, and refreshes when the networ
   await expect.poll(() => tab.told("refreshed"), PATIENCE).toHaveLength(1);
   expect((await tab.told()).map(({ name }) => name)).toEqual(["signedIn", "refreshed"]);
 });
-
-/** The device's clock is `shift` milliseconds off, and keeps going. */
-const setClock = (shift: number): string => `
-  window.RealDate ??= Date;
-  globalThis.Date = class extends window.RealDate {
-    constructor(...given) {
-      super(...(given.length > 0 ? given : [window.RealDate.now() + ${shift}]));
-    }
-    static now() {
-      return window.RealDate.now() + ${shift};
-    }
-  };
-`;
 
 /** The seconds between the refreshes that follow, so many of them. */
 async function pausesBetween(count: number): Promise<number[]> {

@@ -38,6 +38,31 @@ test("C33: sessionStorage is the tab's own, and survives a reload", async () => 
   expect(await statusOf(await lab.openTab({ context, storage: "session" }))).toBe("signedOut");
 });
 
+/** The back/forward cache keeps a page as it was left: no script of it runs, and no event tells it anything. */
+test.each([
+  ["in front", false],
+  ["in the background", true],
+])("C30: a page that comes back %s from the browser's cache reads the storage anew", async (_where, isHidden) => {
+  const { context } = await lab.openProfile();
+  const tab = await lab.openTab({ context });
+  await tab.login();
+  await tab.page.evaluate(() => {
+    addEventListener("pageshow", ({ persisted }) => {
+      Object.assign(window, { returned: { persisted, status: window.client.session.status } });
+    });
+  });
+  await tab.page.goto(`${lab.stage.pages}/login`);
+  expect(await tab.page.evaluate(() => window.client.logout())).toBe("revoked");
+  if (isHidden) await lab.openTab({ context, url: "about:blank" });
+  await tab.page.waitForFunction((hidden) => document.hidden === hidden, isHidden, { polling: 100 });
+  await tab.page.goBack({ waitUntil: "commit" });
+  await tab.page.waitForFunction(() => "returned" in window, undefined, { polling: 100 });
+  expect(await tab.page.evaluate(() => (window as { returned?: unknown }).returned)).toEqual({
+    persisted: true,
+    status: "signedOut",
+  });
+});
+
 test("C33: in memory nothing is written, and a reload forgets", async () => {
   const tab = await lab.openTab({ storage: "memory" });
   await tab.login();

@@ -203,3 +203,21 @@ test("C28: a refused refresh ends nothing when another tab has stored newer toke
   expect((await stage.journal({ path: REFRESH })).map(({ status }) => status)).toEqual([401]);
   expect(await tab.told("sessionExpired")).toEqual([]);
 });
+
+test("C33: a duplicated tab with sessionStorage has the same tokens; the later of their refreshes ends the session", async () => {
+  const context = await lab.openContext();
+  await context.addInitScript(`window.options = { storage: "session" };`);
+  const tab = await lab.openTab({ context, storage: "session" });
+  await tab.login();
+  const duplicate = context.waitForEvent("page");
+  await tab.page.evaluate(() => void window.open(location.href));
+  const copy = await duplicate;
+  await copy.waitForFunction(() => "client" in window);
+  expect(await copy.evaluate(() => window.client.session)).toEqual(
+    await tab.page.evaluate(() => window.client.session),
+  );
+  expect(await tab.refresh()).toBe("");
+  await new Promise((resolve) => setTimeout(resolve, (RETRY_WINDOW + 1) * 1_000));
+  expect(await copy.evaluate(() => window.refresh())).toBe("session_expired");
+  expect(await tab.refresh()).toBe("session_expired");
+});

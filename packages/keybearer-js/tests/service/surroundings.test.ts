@@ -100,6 +100,17 @@ describe("C43", () => {
     expect(events).toEqual([]);
     expect(notebook.session.user.id).toBe(stage.users[0]!.id);
   });
+
+  test("many calls under way at the same time set off no warning of Node's", async () => {
+    const { keybearer } = await signedIn(stage, FLAVOURS[0]!);
+    const warnings: string[] = [];
+    const note = ({ name }: Error): void => void warnings.push(name);
+    process.on("warning", note);
+    await Promise.all(Array.from({ length: 20 }, () => keybearer.profile()));
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", note);
+    expect(warnings).toEqual([]);
+  });
 });
 
 describe("C41", () => {

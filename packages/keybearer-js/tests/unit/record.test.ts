@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isNewer, isToken, parseEntry, SIGNED_OUT, type Entry } from "../../src/record.js";
+import { compare, isToken, parseEntry, SIGNED_OUT, type Entry } from "../../src/record.js";
 
 const ENTRY: Entry = {
   version: 1,
@@ -76,8 +76,8 @@ test("R4: a token is letters, digits, dots, hyphens and underscores, up to 8 KiB
 
 test("of two entries the one with the higher generation is newer; within a generation, with the higher revision", () => {
   const at = (generation: number, revision: number): Entry => ({ ...SIGNED_OUT, generation, revision });
-  expect(isNewer(at(2, 0), at(1, 9))).toBe(true);
-  expect(isNewer(at(1, 9), at(2, 0))).toBe(false);
-  expect(isNewer(at(1, 2), at(1, 1))).toBe(true);
-  expect(isNewer(at(1, 1), at(1, 1))).toBe(false);
+  expect(compare(at(2, 0), at(1, 9))).toBeGreaterThan(0);
+  expect(compare(at(1, 9), at(2, 0))).toBeLessThan(0);
+  expect(compare(at(1, 2), at(1, 1))).toBeGreaterThan(0);
+  expect(compare(at(1, 1), at(1, 1))).toBe(0);
 });
