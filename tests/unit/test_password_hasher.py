@@ -11,6 +11,7 @@ import pytest
 from argon2 import low_level
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl import bindings
 
 from keybearer.errors import Overloaded
 from keybearer.server.adapters.password_hasher import FailureFloor, ThreadedPasswordHasher
@@ -102,13 +103,18 @@ async def test_both_spellings_of_a_password_are_right(hasher: ThreadedPasswordHa
 def derivations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The memory cost of every Argon2 that is computed."""
     costs: list[int] = []
-    derive = low_level.hash_secret_raw
+    by_libsodium, by_argon2_cffi = bindings.crypto_pwhash_alg, low_level.hash_secret_raw
 
-    def counted(*args: Any, **kwargs: Any) -> bytes:
+    def counted_libsodium(*args: Any) -> bytes:
+        costs.append(args[4] // 1024)
+        return by_libsodium(*args)
+
+    def counted_argon2_cffi(*args: Any, **kwargs: Any) -> bytes:
         costs.append(kwargs["memory_cost"])
-        return derive(*args, **kwargs)
+        return by_argon2_cffi(*args, **kwargs)
 
-    monkeypatch.setattr(argon2_hashes, "hash_secret_raw", counted)
+    monkeypatch.setattr(argon2_hashes, "crypto_pwhash_alg", counted_libsodium)
+    monkeypatch.setattr(argon2_hashes, "hash_secret_raw", counted_argon2_cffi)
     return costs
 
 
@@ -135,7 +141,7 @@ async def test_every_attempt_is_one_verification_of_equal_cost(
 
 
 async def test_nobody_logs_in_as_the_dummy(hasher: ThreadedPasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(argon2_hashes, "hash_secret_raw", lambda *args, **kwargs: schemes.DUMMY.key)
+    monkeypatch.setattr(argon2_hashes, "crypto_pwhash_alg", lambda *args: schemes.DUMMY.key)
     assert schemes.DUMMY.verify(b"any")
     assert await verify(hasher, None, "any") == WRONG
 

@@ -4,11 +4,12 @@ import contextlib
 import unicodedata
 
 import pytest
+from argon2 import low_level
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keybearer.server.adapters.common_passwords import CommonPasswords
-from keybearer.server.adapters.passwords import schemes
+from keybearer.server.adapters.passwords import argon2_hashes, schemes
 from keybearer.server.adapters.passwords.schemes import Fault, UnsupportedPasswordHash
 from keybearer.server.domain.passwords import (
     MAX_PASSWORD_BYTES,
@@ -282,3 +283,15 @@ def test_bcrypt_takes_nul_bytes_and_rubbish_in_the_salt() -> None:
     assert schemes.verify(with_nul + "e0WNx6CG5EOBIFrLmvaE54PFnf9blM6", b"a\x00c")
     assert not schemes.verify(with_nul + "e0WNx6CG5EOBIFrLmvaE54PFnf9blM6", b"a")
     assert schemes.verify("$2b$04$abcdefghijklmnopqrstuve0WNx6CG5EOBIFrLmvaE54PFnf9blM6", b"a\x00c")
+
+
+@pytest.mark.parametrize("password", [b"", b"correct horse", b"nul \0 inside", "c\u00e9".encode() * 500])
+@pytest.mark.parametrize(("memory", "passes", "key_length"), [(8, 1, 16), (19_456, 2, 32), (65_536, 3, 64)])
+def test_both_libraries_for_argon2_compute_the_same(
+    password: bytes, memory: int, passes: int, key_length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = {"time_cost": passes, "memory_cost": memory, "parallelism": 1, "hash_len": key_length}
+    text = low_level.hash_secret(password, bytes(range(16)), type=low_level.Type.ID, **costs).decode()
+    monkeypatch.setattr(argon2_hashes, "hash_secret_raw", None)  # libsodium alone
+    assert schemes.verify(text, password)
+    assert not schemes.verify(text, password + b"x")
