@@ -51,9 +51,17 @@ test-python: setup
 test-js: require-js require-chromium ## Run the JavaScript tests (ARGS="-t name": some of them)
 	@npm run --silent test --workspace keybearer -- $(ARGS)
 
+.PHONY: test-secrets
+test-secrets: setup ## Run the Python tests, and look for credentials in all that they leave (ARGS="-k name": some of them)
+	@$(BIN)/python -m pytest -p tests.support.scanned_run -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+
 .PHONY: faults
 faults: setup ## Run the service under faults for an hour (FAULTS_MINUTES=5: five minutes), and record what happened
 	@$(BIN)/python -m tests.faults --minutes $(FAULTS_MINUTES) --report docs/reliability.md $(ARGS)
+
+.PHONY: floods
+floods: setup ## Flood the service with a million of everything, and record what happened (ARGS="--scale 0.01": less)
+	@$(BIN)/python -m tests.faults.measure_floods --report docs/reliability.md $(ARGS)
 
 .PHONY: bench
 bench: setup ## Run the benchmarks

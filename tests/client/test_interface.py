@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 import keybearer
 from keybearer import client
+from keybearer.client._httpx_headers import require_known_headers
 from tests.client.acting import KEY
 
 PUBLIC = [
@@ -107,6 +109,21 @@ def test_an_auth_needs_its_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert "Import httpx or httpx2" in done.stdout
+
+
+class Forwarding(httpx.Headers):
+    """As those of an httpx that compares names in another way than the client counts on."""
+
+    def pop(self, *_: object) -> str:
+        return ""
+
+
+def test_an_httpx_that_keeps_its_headers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a redirect would take the Api-Key along, unseen."""
+    require_known_headers(httpx)
+    monkeypatch.setattr(httpx, "Headers", Forwarding)
+    with pytest.raises(client.ConfigurationError, match=f"does not know httpx {httpx.__version__}"):
+        require_known_headers(httpx)
 
 
 def test_httpx2_can_answer_for_httpx() -> None:

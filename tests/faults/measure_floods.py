@@ -14,15 +14,11 @@ from tests.faults.scene import opened
 
 MILLION = 1_000_000
 
-SIZES = {
-    "keys": MILLION,
-    "access tokens": MILLION // 2,
-    "refresh tokens": MILLION // 2,
-    "slow clients": 6_000,
-    "large bodies": 100,
-    "usernames": MILLION,
-    "logins": 10_000,
-}
+MILLIONS = {"keys": MILLION, "access tokens": MILLION // 2, "refresh tokens": MILLION // 2, "usernames": MILLION}
+"""Requests, on a few connections."""
+SIZES = {"slow clients": 6_000, "large bodies": 100, "logins": 10_000}
+"""Connections."""
+KINDS = (*MILLIONS, *SIZES)
 
 REST = 20.0
 """Seconds in which the service is measured in peace."""
@@ -41,7 +37,9 @@ async def measure(backend: Backend, kinds: Sequence[str], scale: float) -> list[
         async with opened(ground) as scene:
             flooded = await Flooded.of(scene, rest=REST)
             for kind in kinds:
-                found.append(await flooded.flood(kind, max(1, round(SIZES[kind] * scale))))
+                found.append(
+                    await flooded.flood(kind, round(MILLIONS[kind] * scale) if kind in MILLIONS else SIZES[kind])
+                )
                 say(f"{NAMES[backend]}: {' | '.join(row(found[-1]))}")
     return found
 
@@ -88,13 +86,13 @@ def section(found: dict[Backend, list[Figures]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.measure_floods", description=__doc__)
     parser.add_argument("--backend", choices=(*BACKENDS, "both"), default="both")
-    parser.add_argument("--kind", choices=SIZES, action="append", help="Some of the floods only.")
-    parser.add_argument("--scale", type=float, default=1, help="0.1: all floods a tenth as large.")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="Some of the floods only.")
+    parser.add_argument("--scale", type=float, default=1, help="0.1: a tenth of the millions.")
     parser.add_argument("--report", type=Path, metavar="FILE", help="The page whose marked section is written anew.")
     arguments = parser.parse_args()
     allow_connections()
     backends = BACKENDS if arguments.backend == "both" else (arguments.backend,)
-    kinds = arguments.kind or list(SIZES)
+    kinds = arguments.kind or KINDS
     found = {backend: asyncio.run(measure(backend, kinds, arguments.scale)) for backend in backends}
     if arguments.report is not None:
         write_section(arguments.report, "make floods", section(found))

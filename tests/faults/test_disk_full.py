@@ -26,7 +26,7 @@ def small_disk(size: str) -> Iterator[Path]:
     """A disk of its own, in a directory that PostgreSQL's user can reach too. Where none can be made the test is
     skipped, and says why."""
     disk = Path(tempfile.mkdtemp(prefix="keybearer-disk-"))
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", disk]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(disk)]
     mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
     if mounted.returncode != 0:
         disk.rmdir()

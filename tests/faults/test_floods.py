@@ -47,14 +47,14 @@ ANSWERED = {
 
 FLOODS = {
     "sqlite": {
-        "keys": 8_000,
-        "access tokens": 4_000,
-        "refresh tokens": 4_000,
-        "usernames": 2_000,
+        "keys": 4_000,
+        "access tokens": 2_000,
+        "refresh tokens": 2_000,
+        "usernames": 800,
         "large bodies": 40,
-        "logins": 6_000,
+        "logins": 2_000,
     },
-    "postgresql": {"usernames": 2_000, "logins": 4_000},
+    "postgresql": {"usernames": 500, "logins": 1_500},
 }
 """How large, on each backend. PostgreSQL's has those that the database sees."""
 

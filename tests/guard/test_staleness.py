@@ -336,3 +336,18 @@ class TestIntrospection:
 
 def replace_origin(credentials: Credentials, origin: str) -> Credentials:
     return Credentials(credentials.api_key, credentials.authorization, origin)
+
+
+async def test_what_turns_stale_meanwhile_does_not_block_the_event_loop(
+    server: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state grows old between two looks at it: whoever has found it fresh decides by it."""
+    guard = server.guard(on_stale="introspect")
+    await asyncio.to_thread(guard.start)
+    try:
+        looks = iter([False])
+        monkeypatch.setattr(guard._check, "is_stale", lambda _: next(looks, True))
+        assert await guard.verify_async(server.credentials()) is not None
+        assert guard.metrics.introspected == 0
+    finally:
+        await asyncio.to_thread(guard.close)

@@ -83,8 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
     run = ScannedRun()
     config.pluginmanager.register(run, "scanned run")
     patched: Any = issue
-    patched.make_refresh_token = run.note("refresh token", issue.make_refresh_token)
-    patched.issue_access_token = run.note("access token", issue.issue_access_token)
+    patched.make_refresh_token = run.note("refresh token", patched.make_refresh_token)
+    patched.issue_access_token = run.note("access token", patched.issue_access_token)
     make_api_key = run.note("api key", api_key.make_api_key)
     for patched in (api_key, administration):  # tests import it later, from the first of them
         patched.make_api_key = make_api_key

@@ -9,7 +9,7 @@ from keybearer.cli.profiles import DEFAULT, Profile, ProfileName, get_profile, r
 from keybearer.cli.shown import Record, Shown
 from keybearer.cli.working import explained, make_client
 from keybearer.client import Client, ConfigurationError, LogoutOutcome, StoreError
-from keybearer.client._vault import Vault
+from keybearer.client.stored import forget_session
 from keybearer.errors import KeybearerError
 
 _ALIVE = "alive"
@@ -26,7 +26,7 @@ def logout(
         try:
             client = make_client(chosen, read_key(chosen))
         except ConfigurationError as error:
-            if not _forget(chosen):
+            if not forget_session(tokens_of(chosen), chosen.url):
                 raise
             return _ended_here(profile, error.detail)
         return _log_out(client, chosen, all_devices=all_devices)
@@ -43,16 +43,6 @@ def _log_out(client: Client, profile: Profile, *, all_devices: bool) -> Shown:
     if outcome is LogoutOutcome.UNREACHABLE:
         return _ended_here(profile.name, f"{profile.url} could not be asked.")
     return Record({"profile": profile.name, "session": outcome.value})
-
-
-def _forget(profile: Profile) -> bool:
-    """End the session here, without a key that would admit the client at the service. False when there is none."""
-    vault = Vault(tokens_of(profile), profile.url)
-    record = vault.latest()
-    if record.session is None:
-        return False
-    vault.log_out(record)
-    return True
 
 
 def _ended_here(profile: str, why: str) -> Record:

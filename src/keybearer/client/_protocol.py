@@ -7,7 +7,7 @@ decided is decided here.
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from keybearer.client._bodies import Body
 from keybearer.client._calls import Credentials
@@ -36,8 +36,7 @@ class Refresh:
     proactive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send the request. Leads to the status of the answer. `again`: a second time, marked with `_retry`."""
 
     credentials: Credentials

@@ -1,10 +1,10 @@
 """The adapters that add the credentials to the requests of a `requests.Session`, and refresh them.
 
 An adapter answers for one origin and is asked at every hop, so that what goes elsewhere never holds a credential: they
-stand in a copy of the request, and only here.
+stand in a copy of the request, and only here. A redirect to another origin gets none either, though it were a listed
+one: where credentials go is for the program to say. `_Departures` tells the adapters of such a redirect.
 """
 
-from collections.abc import Callable
 from traceback import clear_frames
 from typing import Any, TypeVar, assert_never
 
@@ -32,15 +32,27 @@ def attach(core: Core, session: Session) -> None:
         within = [prefix for prefix in session.adapters if prefix.lower().startswith(beginnings)]
         for prefix in {*beginnings, *within}:
             session.mount(prefix, KeybearerAdapter(core, session, place, prefix))
+    _watch(session)
 
 
 def detach(core: Core, session: Session) -> None:
     """Leave the session as it was."""
     for prefix, adapter in list(session.adapters.items()):
-        if isinstance(adapter, KeybearerAdapter) and adapter.core is core:
+        left = _without(core, adapter)
+        if left is not adapter:
             del session.adapters[prefix]
-            if adapter.replaced is not None:
-                session.mount(prefix, adapter.replaced)
+            if left is not None:
+                session.mount(prefix, left)
+    if not any(isinstance(adapter, KeybearerAdapter) for adapter in session.adapters.values()):
+        _unwatch(session)
+
+
+def _without(core: Core, adapter: BaseAdapter | None) -> BaseAdapter | None:
+    """What is left of an adapter, and of those in whose place it stands, without this client's."""
+    if not isinstance(adapter, KeybearerAdapter):
+        return adapter
+    adapter.replaced = _without(core, adapter.replaced)
+    return adapter.replaced if adapter.core is core else adapter
 
 
 def _beginnings(place: Place) -> tuple[str, ...]:
@@ -72,24 +84,38 @@ class KeybearerAdapter(BaseAdapter):
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         """As the adapter behind it, with the credentials, a refresh where they are refused, and one retry."""
         core, inner = self.core, self._inner(request)
+        if type(request.headers) is _BareHeaders:
+            return inner.send(request, *args, **kwargs)
         bare, authorized = _without_netrc(request, trust_env=self._session.trust_env)
         own = self._is_own and request.path_url.partition("?")[0] in core.origins.own_paths
         course = _Course(core, request, takes_token=not own and not authorized)
         try:
-            return self._follow(course, lambda credentials: _send(inner, _with(bare, credentials), args, kwargs))
-        except Exception:
+            answer = self._follow(course, inner, bare, args, kwargs)
+        except Exception as error:
             course.release()
+            _forget_variables(error, set())
             raise
+        if 300 <= answer.status_code < 400:
+            _watch(self._session)  # one that was unpickled has our adapters, and nothing else of ours
+        return answer
 
-    def _follow(self, course: "_Course", send: Callable[[Credentials], Response]) -> Response:
+    def _follow(
+        self,
+        course: "_Course",
+        inner: BaseAdapter,
+        bare: PreparedRequest,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Response:
         core = self.core
         step = course.next(None)
         while step is not None:
             result: object
             match step:
-                case Send(credentials, again):
-                    course.begin(again=again)
-                    result = course.note(send(credentials))
+                case Send():
+                    if step.again:
+                        course.begin_again()
+                    result = course.note(inner.send(_with(bare, step.credentials), *args, **kwargs))
                 case Refresh(record, proactive):
                     result = core.refreshing(record, proactive=proactive).wait()
                 case Load():
@@ -111,6 +137,46 @@ class KeybearerAdapter(BaseAdapter):
         raise InvalidSchema("The session has no adapter for this URL.")
 
 
+class _BareHeaders(CaseInsensitiveDict[str | bytes]):
+    """Those of a request that takes no credentials, wherever it goes."""
+
+
+class _Departures:
+    """In the place of the `rebuild_auth` of a session, which is asked at every redirect that it follows: marks the
+    requests that come after one to another origin, be it back to the first."""
+
+    __slots__ = ("_rebuild_auth", "_session", "own")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._rebuild_auth = session.rebuild_auth
+        self.own = vars(session).get("rebuild_auth")
+
+    def __call__(self, prepared_request: PreparedRequest, response: Response) -> None:
+        before = response.request
+        if type(before.headers) is _BareHeaders or self._change_origin(before, prepared_request):
+            prepared_request.headers = _BareHeaders(prepared_request.headers)
+        self._rebuild_auth(prepared_request, response)
+
+    def _change_origin(self, before: PreparedRequest, after: PreparedRequest) -> bool:
+        """As requests itself judges of `Authorization`, whatever a subclass of the program's makes of that; httpx does
+        so too: from http to https is no change."""
+        return Session.should_strip_auth(self._session, before.url or "", after.url or "")
+
+
+def _watch(session: Session) -> None:
+    if type(vars(session).get("rebuild_auth")) is not _Departures:
+        session.rebuild_auth = _Departures(session)  # type: ignore[method-assign]
+
+
+def _unwatch(session: Session) -> None:
+    watching = vars(session).get("rebuild_auth")
+    if type(watching) is _Departures:
+        del session.rebuild_auth
+        if watching.own is not None:
+            session.rebuild_auth = watching.own  # type: ignore[method-assign]
+
+
 class _Course:
     """One request on its way: the steps of the protocol as requests takes them."""
 
@@ -130,10 +196,9 @@ class _Course:
         except StopIteration:
             return None
 
-    def begin(self, *, again: bool) -> None:
-        if again:
-            self._request._retry = True  # type: ignore[attr-defined]  # the flag of contract.md R8
-            self.release()
+    def begin_again(self) -> None:
+        self._request._retry = True  # type: ignore[attr-defined]  # the flag of contract.md R8
+        self.release()
 
     def note(self, response: Response) -> int:
         """The answer belongs to the request that the program knows, without credentials."""
@@ -153,7 +218,8 @@ class _Course:
 
     def answer(self) -> Response:
         *before, last = self._answers
-        last.history = [*before, *last.history]
+        if before:
+            last.history = [*before, *last.history]
         return last
 
     def release(self) -> None:
@@ -162,16 +228,8 @@ class _Course:
             response.close()
 
 
-def _send(inner: BaseAdapter, request: PreparedRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Response:
-    """What goes wrong there holds no variables: the standard library has the headers among its own."""
-    try:
-        return inner.send(request, *args, **kwargs)
-    except Exception as error:
-        _forget_variables(error, set())
-        raise
-
-
 def _forget_variables(error: BaseException | None, seen: set[int]) -> None:
+    """The standard library has the headers among its variables."""
     if error is not None and id(error) not in seen:
         seen.add(id(error))
         clear_frames(error.__traceback__)
@@ -182,15 +240,22 @@ def _forget_variables(error: BaseException | None, seen: set[int]) -> None:
 def _with(request: PreparedRequest, credentials: Credentials) -> PreparedRequest:
     """A copy with our headers."""
     sent = _copy(request)
-    for name, value in credentials.headers().items():
-        sent.headers._store[name.lower()] = (name, value)
+    store = sent.headers._store
+    store["api-key"] = "Api-Key", credentials.api_key
+    if credentials.authorization is not None:
+        store["authorization"] = "Authorization", credentials.authorization
     return sent
 
 
 def _copy(request: PreparedRequest) -> PreparedRequest:
-    """With headers of its own, and all else in common; in a fifth of the time that `PreparedRequest.copy` takes."""
-    made: PreparedRequest = object.__new__(type(request))
-    made.__dict__.update(request.__dict__)
+    """What `PreparedRequest.copy` copies, with headers of its own and all else in common; in a fifth of the time."""
+    made = PreparedRequest()
+    made.method = request.method
+    made.url = request.url
+    made._cookies = request._cookies
+    made.body = request.body
+    made.hooks = request.hooks
+    made._body_position = request._body_position
     made.headers = object.__new__(CaseInsensitiveDict)
     made.headers._store = request.headers._store.copy()
     return made

@@ -136,22 +136,27 @@ class Guard:
         if not self._source.started:
             self._source.ensure_started()
         now = self._now()
+        return self._decide(credentials, requirements, now, stale=self._check.is_stale(now))
+
+    async def verify_async(self, credentials: Credentials, requirements: Requirements = NOTHING) -> Caller | None:
+        """As `verify`, and never in the way of the event loop."""
+        if not self._source.started:
+            return await asyncio.to_thread(self.verify, credentials, requirements)
+        now = self._now()
+        stale = self._check.is_stale(now)  # asked once: what was fresh must not turn out to be stale on the loop
+        if stale and (requirements.on_stale or self._on_stale) == "introspect":
+            return await asyncio.to_thread(self._decide, credentials, requirements, now, stale=True)
+        return self._decide(credentials, requirements, now, stale=stale)
+
+    def _decide(self, credentials: Credentials, requirements: Requirements, now: int, *, stale: bool) -> Caller | None:
         try:
-            if self._check.is_stale(now):
-                caller = self._verify_stale(credentials, requirements, now)
-            else:
-                caller = self._verify(credentials, requirements, now)
+            verify = self._verify_stale if stale else self._verify
+            caller = verify(credentials, requirements, now)
         except KeybearerError:
             self._refused.add()
             raise
         self._verified.add()
         return caller
-
-    async def verify_async(self, credentials: Credentials, requirements: Requirements = NOTHING) -> Caller | None:
-        """As `verify`, and never in the way of the event loop."""
-        if not self._source.started or self._may_ask(requirements):
-            return await asyncio.to_thread(self.verify, credentials, requirements)
-        return self.verify(credentials, requirements)
 
     def _verify(self, credentials: Credentials, requirements: Requirements, now: int) -> Caller | None:
         """By what is known, however old."""
@@ -210,10 +215,6 @@ class Guard:
             raise ApiKeyInvalid
         else:
             raise StorageUnavailable("The guard has not learned of this Api-Key yet.", retry_after=5)
-
-    def _may_ask(self, requirements: Requirements) -> bool:
-        policy = requirements.on_stale or self._on_stale
-        return policy == "introspect" and self._check.is_stale(self._now())
 
 
 def _require_secret(api_key: str) -> None:

@@ -133,6 +133,8 @@ def _tls_context() -> ssl.SSLContext:
 def _describe(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be trusted: {error.verify_message.rstrip('.')}"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return f"not an answer in HTTP ({type(error).__name__})"
