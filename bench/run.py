@@ -188,8 +188,8 @@ def _info_under_flood(service: RunningService, bench: Bench, api_key: str, *, co
 
 def _measure_login(figures: Figures, bench: Bench, api_key: str) -> None:
     """Logins with one hashing thread, against raw hashes of the same cost on the same core just before and after: those
-    of argon2-cffi, with which other Python services hash, and, to tell what a login costs besides, our own by libsodium,
-    which take less."""
+    of argon2-cffi, with which other Python services hash; and our own by libsodium, which take less, to tell what a
+    login costs besides."""
     before = _raw_hashes(_COMMON_HASH), _raw_hashes(_OWN_HASH)
     with bench.start() as service:
         load = _login(service, bench, api_key, 8, 8)
