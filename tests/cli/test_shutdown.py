@@ -1,9 +1,13 @@
 """How `keybearer serve` ends: what it answers until then, and which signals it waits for."""
 
+import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
@@ -46,6 +50,29 @@ def test_nobody_waits_for_the_delay_at_a_terminal(sqlite_commands: Commands, wor
         assert serving.stop(signal.SIGINT).status == 0
 
 
+def test_two_signals_at_once_are_two(sqlite_commands: Commands) -> None:
+    with sqlite_commands.serving("--workers", "2", KEYBEARER_SHUTDOWN_DELAY=LONG) as serving:
+        serving.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)  # the second is no second while the first has not been delivered
+        assert serving.stop(signal.SIGTERM).status == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
+def test_workers_that_others_replace_wait_for_nothing(sqlite_commands: Commands) -> None:
+    with sqlite_commands.serving("--workers", "2", KEYBEARER_SHUTDOWN_DELAY=LONG) as serving:
+        before = children(serving)
+        serving.process.send_signal(signal.SIGHUP)
+        until(lambda: len(before - children(serving)) == 2)
+        assert get(serving, "/health/ready").status_code == 200
+        ended = serving.stop(signal.SIGINT)
+    assert ended.status == 0 and "Traceback" not in ended.err
+
+
+def children(serving: Serving) -> set[str]:
+    pid = serving.process.pid
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+
+
 def test_the_delay_ends_by_itself(sqlite_commands: Commands) -> None:
     with sqlite_commands.serving(KEYBEARER_SHUTDOWN_DELAY="1") as serving:
         assert serving.stop(signal.SIGTERM).status == 0
@@ -74,3 +101,21 @@ def listens(serving: Serving) -> bool:
     except httpx2.ConnectError:
         return False
     return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux changes the limits of another process")
+def test_it_ends_in_order_without_room_for_another_open_file(sqlite_commands: Commands) -> None:
+    """As in a flood of connections."""
+    with sqlite_commands.serving() as serving, ExitStack() as callers:
+        address = urlsplit(serving.url)
+        for _ in range(10):
+            callers.enter_context(socket.create_connection((str(address.hostname), address.port or 0), timeout=WITHIN))
+        get(serving, "/health/live")  # comes after the others
+        no_more = min({*range(4096)} - open_files(serving))
+        resource.prlimit(serving.process.pid, resource.RLIMIT_NOFILE, (no_more, no_more))
+        ended = serving.stop(signal.SIGTERM)
+    assert ended.status == 0 and "Traceback" not in ended.err
+
+
+def open_files(serving: Serving) -> set[int]:
+    return {int(file.name) for file in Path(f"/proc/{serving.process.pid}/fd").iterdir()}

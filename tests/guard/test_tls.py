@@ -89,22 +89,31 @@ def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     line._tls_context.cache_clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Ends TLS. `heard` is what has come through it from guards and clients, in clear."""
+
+    url: str
+    heard: bytearray
+
+
 @asynccontextmanager
-async def behind_tls(world: World, context: ssl.SSLContext) -> AsyncIterator[str]:
-    """The address of the service behind a proxy that ends TLS."""
+async def behind_tls(world: World, context: ssl.SSLContext) -> AsyncIterator[Proxy]:
+    """The service behind a proxy."""
     host, port = world.address
     carrying: set[asyncio.Task[None]] = set()
+    heard, answered = bytearray(), bytearray()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection(host, port)
-        for way in (_pipe(reader, inner_writer), _pipe(inner_reader, writer)):
+        for way in (_pipe(reader, inner_writer, heard), _pipe(inner_reader, writer, answered)):
             task = asyncio.create_task(way)
             carrying.add(task)
             task.add_done_callback(carrying.discard)
 
     server = await asyncio.start_server(carry, "127.0.0.1", 0, ssl=context)
     try:
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/api"
+        yield Proxy(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/api", heard)
     finally:
         server.close()
         for task in list(carrying):
@@ -112,10 +121,11 @@ async def behind_tls(world: World, context: ssl.SSLContext) -> AsyncIterator[str
         await asyncio.gather(*carrying, return_exceptions=True)
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray) -> None:
     try:
         with suppress(ConnectionError, ssl.SSLError):
             while data := await reader.read(65_536):
+                record += data
                 writer.write(data)
                 await writer.drain()
     finally:
@@ -123,8 +133,9 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def test_the_feed_is_followed(world: World, trusted: Authority) -> None:
-    async with behind_tls(world, trusted.context("127.0.0.1")) as url:
-        guard = Guard(url, await guard_key(world, "guard"), limits=QUICK)
+    async with behind_tls(world, trusted.context("127.0.0.1")) as proxy:
+        key = await guard_key(world, "guard")
+        guard = Guard(proxy.url, key, limits=QUICK)
         await asyncio.to_thread(guard.start)
         try:
             credentials = await credentials_of(world)
@@ -132,6 +143,7 @@ async def test_the_feed_is_followed(world: World, trusted: Authority) -> None:
             assert credentials.authorization is not None
             await world.revoke(credentials.authorization.removeprefix("Bearer "))
             await eventually(lambda: outcome(guard, credentials) is not None)
+            assert key.encode() in proxy.heard
         finally:
             await asyncio.to_thread(guard.close)
 
@@ -152,9 +164,10 @@ async def test_an_authority_that_nobody_has_named(world: World, authority: Autho
 async def require_refused(world: World, context: ssl.SSLContext, says: str) -> None:
     """By a guard and by a client, in words; and neither has sent anything."""
     key = await guard_key(world, "guard")
-    async with behind_tls(world, context) as url:
-        guard = Guard(url, key, limits=QUICK)
+    async with behind_tls(world, context) as proxy:
+        guard = Guard(proxy.url, key, limits=QUICK)
         with pytest.raises(ServiceUnreachable, match=f"certificate cannot be trusted: .*{says}"):
             await asyncio.to_thread(guard.start, 1)
         with pytest.raises(ServiceUnavailable, match=f"certificate cannot be trusted: .*{says}"):
-            await asyncio.to_thread(Client(url, api_key=world.key).login, "jane@example.com", "a password")
+            await asyncio.to_thread(Client(proxy.url, api_key=world.key).login, "jane@example.com", "a password")
+        assert proxy.heard == b""

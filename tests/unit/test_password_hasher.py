@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import resource
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,12 +173,44 @@ async def test_a_new_password_that_cannot_be_is_refused(hasher: ThreadedPassword
 
 async def test_what_goes_wrong_in_a_thread_is_raised_where_it_is_awaited(hasher: ThreadedPasswordHasher) -> None:
     def fail() -> None:
-        raise MemoryError
+        raise ArithmeticError
 
-    with pytest.raises(MemoryError):
+    with pytest.raises(ArithmeticError):
         await hasher._run(fail, b"s", False)
     assert hasher.running == 0
     assert await verify(hasher, None, "still at work") == WRONG
+
+
+ARGON2_CFFI = "$argon2id$v=19$m=65536,t=1,p=2$c29tZXNhbHQ$Yq0ha5m4mZ7CzWMGqFlRxQ"
+SCRYPT = "$scrypt$ln=16,r=8,p=1$c29tZXNhbHQ$Yq0ha5m4mZ7CzWMGqFlRxQ"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the size of a process, and bounds it")
+@pytest.mark.parametrize("stored", [None, ARGON2_CFFI, SCRYPT])
+async def test_without_memory_a_login_is_no_failure_of_ours(hasher: ThreadedPasswordHasher, stored: str | None) -> None:
+    await verify(hasher, stored, "x")  # whatever is to be had once, its thread among it
+    with no_more_memory(), pytest.raises(Overloaded):
+        await verify(hasher, stored, "x")
+    assert await verify(hasher, stored, "x") == WRONG
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the size of a process, and bounds it")
+async def test_without_memory_there_is_no_new_hash(hasher: ThreadedPasswordHasher) -> None:
+    await hasher.hash("correct horse")
+    with no_more_memory(), pytest.raises(Overloaded):
+        await hasher.hash("correct horse")
+
+
+@contextmanager
+def no_more_memory() -> Iterator[None]:
+    """Beyond a few MiB, which is less than any hash of these takes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 8 * 2**20, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 # --- bounds and fairness ---------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from keybearer.server.flows.own_sessions import OwnSessions
 from keybearer.server.flows.refresh import Refresh
 from keybearer.server.flows.revoke import Revoke
 from keybearer.server.flows.secret_keys import SecretKeys
+from keybearer.server.flows.snapshot_turns import SnapshotTurns
 from keybearer.server.flows.stream_feed import FeedStreams
 from keybearer.server.flows.upkeep import KeyUse, Upkeep
 from keybearer.server.http.edge import Edge
@@ -176,6 +177,7 @@ class Service:
             limit=settings.feed_streams,
             patience=settings.max_staleness / 2,
         )
+        self.snapshot_turns = SnapshotTurns(settings.feed_streams)
         self.key_use = KeyUse(parts.storage.api_keys, parts.clock)
         self.upkeep = Upkeep(
             parts.storage, self.key_use, self._renew_keys, audit_retention=settings.audit_retention_days * 86400
@@ -221,11 +223,17 @@ class Service:
             ),
             Sessions(OwnSessions(sessions, self.follower)),
             Users(OwnProfile(parts.storage.users)),
-            CredentialFeed(settings.issuer, settings.audience, self.state, self.follower, self.streams, parts.clock),
+            self._feed(settings),
             Verify(),
             Public(self._keyring, self.is_ready, cache(lambda: make_document(self.routes))),
         )
         return make_routes(settings.base_path, handlers)
+
+    def _feed(self, settings: Settings) -> CredentialFeed:
+        clock = self._parts.clock
+        return CredentialFeed(
+            settings.issuer, settings.audience, self.state, self.follower, self.streams, self.snapshot_turns, clock
+        )
 
     async def _reload_keys(self) -> None:
         self._keyring.replace(await self._keys.load())

@@ -5,13 +5,15 @@ import json
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import jwt
 import pytest
+from authlib.oauth2.rfc6750 import InvalidTokenError
+from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
 from joserfc import jwt as joserfc_jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -23,11 +25,12 @@ from tests.support.databases import Databases
 
 NODE = Path(__file__).parent / "node"
 ISSUER = "https://auth.example.com"
+LAST_SECOND = "expiring now"
 
 GOOD = ("nbf past", "for many audiences")
 BAD = (
     "expired",
-    "expiring now",
+    LAST_SECOND,
     "expired since 1970",
     "of another issuer",
     "of an issuer with a slash",
@@ -119,10 +122,14 @@ async def test_pyjwt(published: Published) -> None:
     assert await takings(published, verify, jwt.PyJWTError) == published.expected()
 
 
+async def keys_of(published: Published) -> Any:
+    async with httpx2.AsyncClient() as client:
+        return (await client.get(published.url)).json()
+
+
 async def test_joserfc(published: Published) -> None:
     """The JOSE library of Authlib."""
-    async with httpx2.AsyncClient() as client:
-        keys = KeySet.import_key_set((await client.get(published.url)).json())
+    keys = KeySet.import_key_set(await keys_of(published))
     ours: ClaimsOption = {"essential": True, "value": ISSUER}
     there: ClaimsOption = {"essential": True}
     registry = JWTClaimsRegistry(iss=ours, aud=ours, sub=there, client_id=there, exp=there, iat=there)
@@ -134,6 +141,44 @@ async def test_joserfc(published: Published) -> None:
         registry.validate(decoded.claims)
 
     assert await takings(published, verify, JoseError, ValueError) == published.expected()
+
+
+async def test_authlib_by_rfc_9068(published: Published) -> None:
+    """As a resource server has it that is told nothing but issuer and audience."""
+    keys = KeySet.import_key_set(await keys_of(published))
+
+    class Validator(JWTBearerTokenValidator):
+        def get_jwks(self) -> KeySet:
+            return keys
+
+    validator = Validator(issuer=ISSUER, resource_server=ISSUER)
+
+    def verify(token: str) -> None:
+        validator.validate_token(validator.authenticate_token(token), scopes=None, request=None)
+
+    assert await takings(published, verify, InvalidTokenError) == published.expected()
+
+
+@pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated:authlib.deprecate.AuthlibDeprecationWarning")
+async def test_authlib_by_its_own_jose(published: Published) -> None:
+    """Older than joserfc, and another implementation. It takes a token in the second of its `exp` (not so RFC 7519)."""
+    from authlib.jose import JsonWebKey, JsonWebToken  # noqa: PLC0415 - to import it is what warns
+    from authlib.jose.errors import JoseError  # noqa: PLC0415 - as above
+
+    keys = JsonWebKey.import_key_set(await keys_of(published))
+    ours = {"essential": True, "value": ISSUER}
+    there = {"essential": True}
+    options = {"iss": ours, "aud": ours, "sub": there, "client_id": there, "exp": there, "iat": there}
+
+    def verify(token: str) -> None:
+        claims = JsonWebToken(["ES256"]).decode(token, keys, claims_options=options)
+        if claims.header.get("typ") != "at+jwt":
+            raise ValueError("of another type")
+        claims.validate()
+
+    tokens = {name: token for name, token in published.tokens.items() if name != LAST_SECOND}
+    asked = replace(published, tokens=tokens)
+    assert await takings(asked, verify, JoseError, ValueError) == asked.expected()
 
 
 async def test_jose(published: Published) -> None:

@@ -29,12 +29,16 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from keybearer import errors
 from keybearer.server.adapters.passwords import schemes
 from keybearer.server.adapters.passwords.fair_queue import Entry, FairQueue
 from keybearer.server.adapters.scheduling import stand_back
 from keybearer.server.domain.passwords import PasswordRefused, prepare_password
 from keybearer.server.ports import PasswordVerdict
+
+log = structlog.get_logger("keybearer.passwords")
 
 Result = TypeVar("Result")
 
@@ -114,8 +118,8 @@ class ThreadedPasswordHasher:
         """One verification, whatever there is to verify. A wrong password is answered no sooner than the floor.
 
         A password that nobody can have (`PasswordRefused`) and a stored hash that is not supported are verified against
-        a dummy and wrong, so that neither stands out. Raises `errors.Overloaded` beyond the bounds of the queue; a
-        caller that is cancelled while it waits leaves the queue.
+        a dummy and wrong, so that neither stands out. Raises `errors.Overloaded` beyond the bounds of the queue, and
+        when there is no memory; a caller that is cancelled while it waits leaves the queue.
         """
         try:
             work = partial(_verify, password_hash, prepare_password(password))
@@ -131,7 +135,7 @@ class ThreadedPasswordHasher:
         return PasswordVerdict(right=False)
 
     async def hash(self, password: str) -> str:
-        """A PHC string of the current scheme. Raises `PasswordRefused`; `errors.Overloaded` when the queue is full."""
+        """A PHC string of the current scheme. Raises `PasswordRefused`; `errors.Overloaded` as `verify` does."""
         hashed, _ = await self._run(partial(schemes.hash_password, prepare_password(password)), None, True)
         return hashed
 
@@ -156,6 +160,9 @@ class ThreadedPasswordHasher:
         except asyncio.CancelledError:
             self._queue.withdraw(entry)
             raise
+        except MemoryError:
+            log.error("no memory for a password hash")  # noqa: TRY400 - where it was is of no use
+            raise self._overloaded() from None
         return result, job.seconds
 
     def _dispatch(self) -> None:

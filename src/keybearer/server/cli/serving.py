@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 import structlog
@@ -87,7 +88,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         accepted: list[socket.socket] = []
         for server in self.servers:
-            listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets]
+            listeners = list(_duplicate(server.sockets))
             server.close()
             for listener in listeners:
                 with closing(listener):
@@ -104,6 +105,12 @@ class Server(uvicorn.Server):
         until = time.monotonic() + LAST_REQUESTS
         while self.server_state.connections and time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn looks likewise
             await asyncio.sleep(POLL)
+
+
+def _duplicate(listeners: Iterable[socket.socket]) -> Iterator[socket.socket]:
+    with suppress(OSError):  # no room for another file: whom nobody has accepted is lost, and nobody else
+        for listener in listeners:
+            yield socket.socket(fileno=os.dup(listener.fileno()))
 
 
 def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
@@ -127,6 +134,14 @@ class Worker(multiprocess.Process):
             self._server = Server(self.config)
         return self._server
 
+    def terminate(self) -> None:
+        """One of them alone (SIGHUP, SIGTTOU), without a delay, in which a balancer would hear now and then that nobody
+        is ready: the others listen on."""
+        if self.exitcode is None and self.pid is not None:
+            os.kill(self.pid, signal.SIGINT)
+            self.parent_conn.close()
+            self.child_conn.close()
+
 
 multiprocess.Process = Worker  # type: ignore[misc] # `Multiprocess` names the class of its workers, and takes no other
 
@@ -140,26 +155,34 @@ class Supervisor(multiprocess.Multiprocess):
         super().handle_int()
         self._in_haste = True
 
+    def handle_term(self) -> None:
+        self._in_haste = self.should_exit.is_set()  # the second, before the first was passed on
+        super().handle_term()
+
     def terminate_all(self) -> None:
         """How long the port is listened to is decided by the workers: whom they have left in the queue would wait for
         the end of this process, in vain."""
         for listener in self.sockets:
             listener.close()
-        super().terminate_all()
+        _send(signal.SIGTERM, self._running())
 
     def join_all(self) -> None:
         """Pass on the signals that come meanwhile. In haste the workers are told until they have heard it twice, which
         ends their delay; they may know already, since a terminal's Ctrl-C reaches them too."""
-        while running := [worker.process for worker in self.processes if worker.exitcode is None]:
+        while running := self._running():
             numbers, self.signal_queue = self.signal_queue, []
             if self._in_haste:
                 numbers.append(signal.SIGTERM)
             for number in numbers:
-                _send(number, [process.pid for process in running if process.pid is not None])
+                _send(number, running)
             running[0].join(POLL)
 
+    def _running(self) -> list[BaseProcess]:
+        return [worker.process for worker in self.processes if worker.exitcode is None]
 
-def _send(number: int, processes: Iterable[int]) -> None:
+
+def _send(number: int, processes: Iterable[BaseProcess]) -> None:
     if number in HANDLED_SIGNALS:
         for process in processes:
-            os.kill(process, number)
+            if process.pid is not None:
+                os.kill(process.pid, number)

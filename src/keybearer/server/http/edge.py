@@ -22,9 +22,6 @@ from keybearer.server.http.request import Receive, Request, RequestIds, RequestL
 from keybearer.server.http.routes import Needs, Route
 from keybearer.wire.problems import document_of, headers_of, status_of
 
-SEND_TIMEOUT = 30.0
-"""Seconds that the reader of a stream may take for one piece of it."""
-
 _CLOSE = (b"connection", b"close")
 
 _NO_LENGTH = frozenset({204, 304})
@@ -205,8 +202,7 @@ def _choose(methods: Mapping[str, Route], request: Request) -> Route | None:
 async def _send_chunks(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
     async with aclosing(chunks):
         async for chunk in chunks:
-            async with asyncio.timeout(SEND_TIMEOUT):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -14,6 +14,7 @@ from keybearer.guard._core import CredentialState
 from keybearer.guard.state import Entry
 from keybearer.server.domain.revocations import FeedBatch, FeedEvent, FeedPulse, FeedReset
 from keybearer.server.flows.follow_feed import FeedFollower
+from keybearer.server.flows.snapshot_turns import SnapshotTurns
 from keybearer.server.flows.stream_feed import RETRY_AFTER, FeedStreams
 from keybearer.server.http.answer import JSON, NO_STORE, Answer, StreamedAnswer
 from keybearer.server.http.call import Call
@@ -23,6 +24,9 @@ from keybearer.wire import feed
 
 SLICE = 500
 """Entries of a snapshot that are made at a time; other requests are answered in between."""
+
+LONGEST = 120_000
+"""Milliseconds that a snapshot may take to be sent; a guard gives up then, too."""
 
 _STREAM = (
     (b"content-type", feed.CONTENT_TYPE.encode()),
@@ -42,24 +46,16 @@ class CredentialFeed:
     state: CredentialState
     follower: FeedFollower
     streams: FeedStreams
+    turns: SnapshotTurns
     clock: Clock
 
     async def get_snapshot(self, call: Call) -> Answer | StreamedAnswer:
-        """The state, from memory. Its position is taken first: what changes while it is sent comes again."""
-        head = feed.SnapshotHead(
-            epoch=self.follower.epoch,
-            position=self.follower.position,
-            as_of=self.state.as_of or 0,
-            now=self.clock.now(),
-            issuer=self.issuer,
-            audience=self.audience,
-            key_set_version=self.state.key_set_version,
-        )
-        tag = f'"{feed.make_event_id(head.epoch, head.position)}"'
-        headers = (JSON, NO_STORE, (b"etag", b"W/" + tag.encode()))
-        if tag in (call.request.header(b"if-none-match") or ""):
-            return Answer(304, b"", headers)
-        return StreamedAnswer(200, self._make_snapshot(head), headers)
+        """The state, from memory."""
+        if self._tag() in (call.request.header(b"if-none-match") or ""):
+            return Answer(304, b"", self._snapshot_headers())
+        chunks = self._make_snapshot()
+        await anext(chunks)  # its turn has come: before the answer begins, so that a refusal still can be one
+        return StreamedAnswer(200, chunks, self._snapshot_headers())
 
     async def get_stream(self, call: Call) -> StreamedAnswer:
         """Server-sent events. The first one is made before the answer begins, so that a refusal still can be one."""
@@ -71,24 +67,54 @@ class CredentialFeed:
             raise Overloaded("This process is about to end.", retry_after=RETRY_AFTER)
         return StreamedAnswer(200, _make_events(first, events), _STREAM)
 
-    async def _make_snapshot(self, head: feed.SnapshotHead) -> AsyncGenerator[bytes, None]:
-        yield _encode(head)[:-1]
-        lists: dict[str, Iterable[Entry]] = {
-            "applications": list(self.state.applications.values()),
-            "keys": list(self.state.keys.values()),
-            "sessions": self.state.revoked_sessions(),
-            "users": self.state.revoked_users(),
-        }
-        for name, entries in lists.items():
-            yield f',"{name}":['.encode()
-            comma = b""
-            rest = iter(entries)
-            while part := [make_entry(entry) for entry in islice(rest, SLICE)]:
-                yield comma + _encode(part)[1:-1]
-                comma = b","
-                await asyncio.sleep(0)
-            yield b"]"
-        yield b"}"
+    async def _make_snapshot(self) -> AsyncGenerator[bytes, None]:
+        """Nothing when its turn has come, then the document. Its position is taken first: what changes while it is sent
+        comes again. A reader that is too slow gets a part of it, which is no JSON."""
+        async with self.turns.take():
+            end = self.clock.now() + LONGEST
+            head = _encode(self._head())[:-1]
+            yield b""
+            yield head
+            lists: dict[str, Iterable[Entry]] = {
+                "applications": list(self.state.applications.values()),
+                "keys": list(self.state.keys.values()),
+                "sessions": self.state.revoked_sessions(),
+                "users": self.state.revoked_users(),
+            }
+            for name, entries in lists.items():
+                async for piece in _make_list(name, entries):
+                    if self.clock.now() > end:
+                        return
+                    yield piece
+            yield b"}"
+
+    def _head(self) -> feed.SnapshotHead:
+        return feed.SnapshotHead(
+            epoch=self.follower.epoch,
+            position=self.follower.position,
+            as_of=self.state.as_of or 0,
+            now=self.clock.now(),
+            issuer=self.issuer,
+            audience=self.audience,
+            key_set_version=self.state.key_set_version,
+        )
+
+    def _snapshot_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return JSON, NO_STORE, (b"etag", b"W/" + self._tag().encode())
+
+    def _tag(self) -> str:
+        return f'"{feed.make_event_id(self.follower.epoch, self.follower.position)}"'
+
+
+async def _make_list(name: str, entries: Iterable[Entry]) -> AsyncGenerator[bytes, None]:
+    yield f',"{name}":['.encode()
+    comma = b""
+    rest = iter(entries)
+    while part := [make_entry(entry) for entry in islice(rest, SLICE)]:
+        yield comma + _encode(part)[1:-1]
+        comma = b","
+        await asyncio.sleep(0)
+    yield b"]"
 
 
 async def _make_events(first: FeedEvent, events: AsyncGenerator[FeedEvent, None]) -> AsyncGenerator[bytes, None]:

@@ -1,4 +1,5 @@
-"""uvicorn's HTTP protocol with a bound on what a stranger can send before a request is one; answers go in one write."""
+"""uvicorn's HTTP protocol with a bound on what a stranger can send before a request is one, and on how long an answer
+waits for its reader; answers go in one write."""
 
 import asyncio
 import http
@@ -14,6 +15,9 @@ MAX_PIPELINED = 16
 
 HEAD_TIMEOUT = 15.0
 """Seconds for a request's head to arrive, from the connection's or the head's first byte."""
+
+SEND_TIMEOUT = 30.0
+"""Seconds for which a reader may leave the buffers of its answers full."""
 
 DRAIN = "keybearer.drain"
 """Where the application puts, in the state of its lifespan, what is to be called when the server shuts down."""
@@ -77,13 +81,15 @@ class OneWrite:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Refuses a head that is too large (431), and closes a connection whose head does not arrive in time."""
+    """Refuses a head that is too large (431), and closes a connection whose head does not arrive in time, or whose
+    answers are not read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -91,7 +97,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_send_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # To close it would be to wait for the reader still.
+        self._send_timer = self.loop.call_later(SEND_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_send_timer()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -147,6 +163,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_send_timer(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
 
     def _give_up(self) -> None:
         self._head_timer = None

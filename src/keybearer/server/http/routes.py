@@ -167,7 +167,7 @@ def make_routes(base: str, handlers: Handlers) -> Sequence[Route]:
         Route("GET", base + "/users/me", "getOwnProfile", "The user's own profile", users.get_me, both, (),
               Document[UserAttributes]),
         Route("GET", base + "/feed/snapshot", "getFeedSnapshot", "The credential feed: the whole state",
-              feed.get_snapshot, Needs.GUARD_KEY, (), Snapshot, headers=("If-None-Match",)),
+              feed.get_snapshot, Needs.GUARD_KEY, (errors.Overloaded,), Snapshot, headers=("If-None-Match",)),
         Route("GET", base + "/feed", "followFeed", "The credential feed: what changes", feed.get_stream,
               Needs.GUARD_KEY, (errors.Overloaded,), str, headers=("Last-Event-ID",), media_type=CONTENT_TYPE),
         Route("GET", base + "/verify", "verify", "Forward authentication, for proxies", verify.get_verify, Needs.CALLER,

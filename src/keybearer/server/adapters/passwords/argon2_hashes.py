@@ -8,8 +8,10 @@ import hmac
 import re
 from dataclasses import dataclass
 
+from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
 from nacl.bindings import crypto_pwhash_alg, crypto_pwhash_ALG_ARGON2ID13, crypto_pwhash_SALTBYTES
+from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 
 from keybearer.server.adapters.passwords.stored import (
@@ -61,7 +63,11 @@ class Argon2Hash:
         return f"argon2{self.type.name.lower()}"
 
     def verify(self, password: bytes) -> bool:
-        return hmac.compare_digest(self._derive(password), self.key)
+        try:
+            derived = self._derive(password)
+        except (CryptoError, HashingError) as error:
+            raise MemoryError from error  # all else that they refuse is out of bounds
+        return hmac.compare_digest(derived, self.key)
 
     def _derive(self, password: bytes) -> bytes:
         if self._is_libsodiums:
@@ -112,8 +118,11 @@ def parse_django_argon2(text: str) -> StoredHash:
 
 
 def hash_argon2(password: bytes) -> str:
-    """A PHC string of the current scheme, with a new salt."""
-    return argon2id.str(password, opslimit=_PASSES, memlimit=_MEMORY_KIB * 1024).decode()
+    """A PHC string of the current scheme, with a new salt. Raises MemoryError."""
+    try:
+        return argon2id.str(password, opslimit=_PASSES, memlimit=_MEMORY_KIB * 1024).decode()
+    except CryptoError as error:
+        raise MemoryError from error
 
 
 def is_current(stored: StoredHash) -> bool:

@@ -57,9 +57,12 @@ class ScryptHash:
             raise too_dear("scrypt would take too long")
 
     def verify(self, password: bytes) -> bool:
-        derived = hashlib.scrypt(
-            password, salt=self.salt, n=self.n, r=self.r, p=self.p, dklen=len(self.key), maxmem=2 * MAX_MEMORY
-        )
+        try:
+            derived = hashlib.scrypt(
+                password, salt=self.salt, n=self.n, r=self.r, p=self.p, dklen=len(self.key), maxmem=2 * MAX_MEMORY
+            )
+        except ValueError as error:
+            raise MemoryError from error  # all else that it refuses is out of bounds
         return hmac.compare_digest(derived, self.key)
 
 

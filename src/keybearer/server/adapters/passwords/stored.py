@@ -37,7 +37,7 @@ class StoredHash(Protocol):
     def scheme(self) -> str: ...
 
     def verify(self, password: bytes) -> bool:
-        """Derive once and compare, in a time that does not depend on where they differ."""
+        """Derive once and compare, in a time that does not depend on where they differ. Raises MemoryError."""
 
 
 def malformed(reason: str) -> UnsupportedPasswordHash:
