@@ -8,6 +8,7 @@ more, and the process ends.
 import asyncio
 import secrets
 import sys
+import time
 from dataclasses import dataclass, field
 from random import Random
 
@@ -48,6 +49,8 @@ class Client:
     held: Held | None = None
     before: Held | None = field(default=None)
     """What it held before the last move, as a tab that was left open does."""
+    unanswered_at: float = -LONGEST_WAIT
+    """When it last asked for a refresh in vain (monotonic seconds)."""
 
     async def live(self) -> None:
         while not self.stopping.is_set():
@@ -130,8 +133,11 @@ class Client:
         """What another tab does that was late: the token before the current one, with the key that had moved it.
 
         Where nobody knows what came of it, no tab refreshes before it can have come: the token would be too old then.
+        Nor does a tab come late while a refresh may still lie in the service and move the chain on. With a retry window
+        longer than that, as it is unless somebody shortens it, neither can happen.
         """
-        if self.before is not None and await self._present(self.before) is None:
+        is_settled = time.monotonic() > self.unanswered_at + LONGEST_WAIT
+        if self.before is not None and is_settled and await self._present(self.before) is None:
             await asyncio.sleep(LONGEST_WAIT)
 
     async def _present(self, held: Held) -> Reply | None:
@@ -142,9 +148,11 @@ class Client:
         )
         cut = self.chance.choices(_CUTS, _CUT_WEIGHTS)[0] if not self.stopping.is_set() else Cut.NONE
         reply = await self._ask(calls.refresh(self.orders.api_key, held, held.key), at, cut)
-        if reply is not None and reply.status == 200:
+        if reply is None:
+            self.unanswered_at = time.monotonic()
+        elif reply.status == 200:
             self.journal.answer(id, 200, token=Held.of(reply).token)
-        elif reply is not None:
+        else:
             self._answer(id, reply)
         return reply
 
