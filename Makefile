@@ -6,6 +6,7 @@ FAULTS_MINUTES ?= 60
 BIN := .venv/bin
 STAMP := .venv/.set-up
 JS_STAMP := node_modules/.set-up
+PEER_STAMPS := $(patsubst %,bench/peers/%/.set-up,django/.venv fastapi_users/.venv oidc_provider/node_modules better_auth/node_modules)
 NPM_ALL := npm run --silent --workspaces --if-present
 
 .DEFAULT_GOAL := help
@@ -74,6 +75,19 @@ bench-record: setup ## Run the benchmarks and record the figures in docs/benchma
 .PHONY: bench-clients
 bench-clients: require-js ## Compare keybearer/axios with axios-auth-refresh (ARGS=--record: write docs/clients-compared.md)
 	@node packages/keybearer-js/bench/clients/run.js $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: require-js $(PEER_STAMPS) ## Compare the service with others at the same work (ARGS=--record: write docs/peers-compared.md)
+	@$(BIN)/python -m bench.peers.run $(ARGS)
+
+bench/peers/%/.venv/.set-up: bench/peers/%/requirements.txt | $(STAMP)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
+	@touch $@
+
+bench/peers/%/node_modules/.set-up: bench/peers/%/package-lock.json
+	@cd $(<D) && npm ci --silent
+	@touch $@
 
 .PHONY: check
 check: check-format check-lint check-types check-imports check-rules check-requirements check-generated check-js ## Everything but the tests
@@ -144,5 +158,5 @@ dist: setup ## Build the wheel and the source distribution into dist/
 
 .PHONY: clean
 clean: ## Remove everything that can be made again
-	rm -rf .venv node_modules dist packages/*/dist packages/*/LICENSE .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv node_modules bench/peers/*/.venv bench/peers/*/node_modules dist packages/*/dist packages/*/LICENSE .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

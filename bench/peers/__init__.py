@@ -1,0 +1,1 @@
+"""Keybearer beside other services that do the same work: `make bench-peers`."""
