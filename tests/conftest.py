@@ -1,5 +1,6 @@
 """Fixtures of all suites that need a database: each test has a fresh one, on each backend, and a clock of its own."""
 
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from tests.support.databases import Database, Databases, PostgresDatabases, Sqli
 from tests.support.summary import note_backend
 from tests.support.summary import pytest_terminal_summary as pytest_terminal_summary
 from tests.support.world import OpenWorld, World
+
+
+def pytest_configure() -> None:
+    """A run in the background of a shell begins with SIGINT ignored, and so would every process that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
