@@ -24,14 +24,14 @@ def scheduled() -> tuple[int, int | None]:
 
 def test_the_loop_takes_short_slices_and_who_stands_back_the_usual_ones() -> None:
     with ThreadPoolExecutor(1) as pool:
-        usual = pool.submit(scheduled).result()
+        niceness, _ = pool.submit(scheduled).result()
         pool.submit(wake_at_once).result()
         short = pool.submit(scheduled).result()
         pool.submit(stand_back, 15).result()
         behind = pool.submit(scheduled).result()
-    assert (usual[0], short[0], behind[0]) == (usual[0], usual[0], max(15, usual[0]))
-    if usual[1] is not None:
-        assert (short[1], behind[1]) == (100_000, usual[1])
+    assert (short[0], behind[0]) == (niceness, max(15, niceness))
+    if short[1] is not None and behind[1] is not None:
+        assert short[1] == 100_000 < behind[1]
 
 
 def test_what_an_operator_has_chosen_stays() -> None:
