@@ -1,7 +1,7 @@
 """django-oauth-toolkit as its tutorial sets it up: opaque tokens, introspection, and refresh tokens that rotate, which
 they do by default."""
 
-from common import *  # noqa: F403
+from common import *  # noqa: F403 - to Django a module's names are the settings
 from common import APPS
 
 INSTALLED_APPS = [*APPS, "oauth2_provider"]

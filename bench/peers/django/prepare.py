@@ -17,7 +17,7 @@ def main() -> None:
     django.setup()
 
     from django.core.management import call_command  # noqa: PLC0415 - Django has to be set up before
-    from django.db import transaction  # noqa: PLC0415
+    from django.db import transaction  # noqa: PLC0415 - as above
 
     call_command("migrate", verbosity=0)
     tokens = importlib.import_module(f"{peer}_tokens")
@@ -33,15 +33,15 @@ def main() -> None:
 
 
 def _make_users(password: str) -> list[Any]:
-    from django.contrib.auth.hashers import make_password  # noqa: PLC0415
-    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.contrib.auth.hashers import make_password  # noqa: PLC0415 - as above
+    from django.contrib.auth.models import User  # noqa: PLC0415 - as above
 
     hashed = make_password(password)
     return User.objects.bulk_create([User(username=f"user{number}", password=hashed) for number in range(USERS)])
 
 
 def _write(name: str, lines: list[str]) -> None:
-    from django.conf import settings  # noqa: PLC0415
+    from django.conf import settings  # noqa: PLC0415 - as above
 
     (settings.DIRECTORY / name).write_text("\n".join(lines) + "\n")
 

@@ -5,7 +5,7 @@ Its stateless authentication, which reads no user from the database, is the fast
 
 from datetime import timedelta
 
-from common import *  # noqa: F403
+from common import *  # noqa: F403 - to Django a module's names are the settings
 from common import APPS
 
 INSTALLED_APPS = [*APPS, "rest_framework", "rest_framework_simplejwt.token_blacklist"]

@@ -166,7 +166,7 @@ class _Departures:
 
 def _watch(session: Session) -> None:
     if type(vars(session).get("rebuild_auth")) is not _Departures:
-        session.rebuild_auth = _Departures(session)  # type: ignore[method-assign]
+        session.rebuild_auth = _Departures(session)  # type: ignore[method-assign] # requests tells of redirects no other way
 
 
 def _unwatch(session: Session) -> None:
@@ -174,7 +174,7 @@ def _unwatch(session: Session) -> None:
     if type(watching) is _Departures:
         del session.rebuild_auth
         if watching.own is not None:
-            session.rebuild_auth = watching.own  # type: ignore[method-assign]
+            session.rebuild_auth = watching.own  # type: ignore[method-assign] # the program's own, as it was
 
 
 class _Course:
