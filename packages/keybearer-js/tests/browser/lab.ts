@@ -2,6 +2,7 @@
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Browser, BrowserContext, BrowserContextOptions } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
@@ -17,6 +18,9 @@ export const REVOKE = "/v1/api/oauth/token/revoke";
 
 /** For `expect.poll`, in milliseconds: so long may it take on a busy machine. */
 export const PATIENCE = { timeout: 20_000 };
+
+/** Milliseconds that the browser has to close a profile. Once in some thousand times it never answers. */
+const CLOSING = 20_000;
 
 export interface Opening extends PageOptions {
   /** The profile to open the tab in. Default: one of its own. */
@@ -64,7 +68,11 @@ export function startLab(settings: Readonly<Record<string, string>> = {}): Lab {
   });
 
   afterEach(async () => {
-    await Promise.all([...browser.contexts(), ...profiles.splice(0)].map((opened) => opened.close()));
+    if (!(await closeAll([...browser.contexts(), ...profiles.splice(0)]))) {
+      console.warn("The browser has not closed a profile: the tests after this one have another browser.");
+      await browser.close(); // which kills the one that does not answer
+      browser = await launchChromium();
+    }
     const urls = (await stage.journal()).map(({ path, query }) => `${path}?${query}`);
     await stage.clearFaults();
     await stage.clearJournal();
@@ -116,6 +124,14 @@ export function startLab(settings: Readonly<Record<string, string>> = {}): Lab {
     },
     refreshes: async () => (await stage.journal({ target: "auth", path: REFRESH })).length,
   };
+}
+
+/** Whether everything was closed in time. */
+async function closeAll(opened: readonly (BrowserContext | Profile)[]): Promise<boolean> {
+  const closed = Promise.all(opened.map((each) => each.close())).then(() => true);
+  const limit = new AbortController();
+  const late = setTimeout(CLOSING, false, { signal: limit.signal }).catch(() => false);
+  return Promise.race([closed, late]).finally(() => limit.abort());
 }
 
 async function writePages(stage: Stage, folder: string): Promise<void> {

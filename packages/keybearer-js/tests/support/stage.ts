@@ -9,6 +9,9 @@ const REPOSITORY = fileURLToPath(new URL("../../../..", import.meta.url));
 /** Milliseconds that the stage has to end by itself. */
 const PATIENCE = 10_000;
 
+/** Milliseconds for one answer of the stage: a command that it runs is a process of its own on a busy machine. */
+const ANSWER = 60_000;
+
 export type Target = "auth" | "api" | "other";
 
 export interface StageUser {
@@ -146,7 +149,7 @@ async function end(child: ChildProcess): Promise<void> {
 function controls(control: string): Omit<Stage, keyof Description | "close"> {
   async function ask(method: string, path: string, body?: object): Promise<unknown> {
     const content = body && { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
-    const answer = await fetch(control + path, { method, ...content });
+    const answer = await fetch(control + path, { method, signal: AbortSignal.timeout(ANSWER), ...content });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`The stage answered ${method} ${path} with ${answer.status}: ${text}`);
     return text === "" ? undefined : JSON.parse(text);
