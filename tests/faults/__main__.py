@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.faults.ground import Backend
@@ -44,14 +44,16 @@ def make_plans(backends: tuple[Backend, ...], seconds: float, seed: str, keep: P
     ]
 
 
-async def run_all(plans: Sequence[Plan]) -> list[Result]:
+async def run_all(plans: Sequence[Plan], record: Callable[[Sequence[Result]], None]) -> list[Result]:
+    """Each run is recorded when it is over: what ends a later one takes nothing of it away."""
     _end_on_sigterm()
-    results = []
+    results: list[Result] = []
     for plan in plans:
         result = await run_trial(plan, show)
         for line in failures(result):
             say(f"MISSED: {line}")
         results.append(result)
+        record(results)
     return results
 
 
@@ -73,11 +75,14 @@ def main() -> None:
     arguments = parser.parse_args()
     seed = arguments.seed or str(time.time_ns())
     plans = make_plans(BACKENDS[arguments.backend], arguments.minutes * 60, seed, arguments.keep)
-    results = asyncio.run(run_all(plans))
-    if arguments.json is not None:
-        write_json(results, arguments.json)
-    if arguments.report is not None:
-        write_section(arguments.report, "make faults", section(results))
+
+    def record(results: Sequence[Result]) -> None:
+        if arguments.json is not None:
+            write_json(results, arguments.json)
+        if arguments.report is not None:
+            write_section(arguments.report, "make faults", section(results))
+
+    results = asyncio.run(run_all(plans, record))
     met = not any(failures(result) for result in results)
     say(f"{sum(result.verdict.refreshes for result in results)} refreshes; {'all targets met' if met else 'MISSED'}")
     sys.exit(0 if met else 1)

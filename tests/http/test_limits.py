@@ -1,15 +1,37 @@
 """The limiter and the hash queue: what a stranger can use up, and what he cannot."""
 
 import asyncio
+import threading
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 from keybearer.server.domain.places import origin_of
 from keybearer.server.http.request import Request, RequestLimits
-from tests.http.world import World, attributes, code_of, running
+from tests.http.world import HANG, HASH_THREADS, World, attributes, code_of, running
 from tests.support.backends import Backend
 
 TRUSTING = {"trusted_proxies": "127.0.0.1/32"}
+
+
+@asynccontextmanager
+async def hashes_held_up(world: World) -> AsyncIterator[threading.Event]:
+    """For the block, or until the event is set, the threads have something else to do."""
+    free = threading.Event()
+    threads = asyncio.gather(*(world.hasher._run(lambda: free.wait(HANG), None, True) for _ in range(HASH_THREADS)))
+    await until(lambda: world.hasher.running == HASH_THREADS)
+    try:
+        yield free
+    finally:
+        free.set()
+        await threads
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(HANG):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 async def log_in_from(world: World, address: str, password: str, username: str = "jane@example.com") -> tuple[int, str]:
@@ -115,6 +137,26 @@ async def test_a_full_queue_refuses_and_leaves_the_rest_alone(backend: Backend) 
         refused = [answer for answer in answers if answer.status_code == 503]
         assert refused and {code_of(answer) for answer in refused} == {(503, "overloaded")}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert world.hasher.waiting == 0
+
+
+async def test_whoever_has_gone_is_not_hashed(backend: Backend) -> None:
+    async with running(backend) as world, hashes_held_up(world) as free:
+        before = world.hasher.verifications
+        asking = [asyncio.create_task(world.log_in()) for _ in range(5)]
+        await until(lambda: world.hasher.waiting == 5)
+        for task in asking[:4]:
+            task.cancel()
+        await until(lambda: world.hasher.waiting == 1)
+        free.set()
+        assert (await asking[4]).status_code == 200
+        assert world.hasher.verifications == before + 1
+
+
+async def test_a_login_is_refused_when_its_turn_does_not_come(backend: Backend) -> None:
+    async with running(backend, {"hash_wait_limit": "1"}) as world, hashes_held_up(world):
+        answer = await world.log_in()
+        assert code_of(answer) == (503, "overloaded") and int(answer.headers["retry-after"]) >= 1
         assert world.hasher.waiting == 0
 
 

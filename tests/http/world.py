@@ -33,6 +33,7 @@ PASSWORD = "correct horse battery"
 ORIGIN = "https://app.example.com"
 BASE = "/v1/api"
 HANG = 60.0
+HASH_THREADS = 2
 
 
 @dataclass(slots=True)
@@ -194,7 +195,10 @@ async def running(
     settings = settings_for(backend, extra or {})
     randomness = SeededRandomness()
     hasher = ThreadedPasswordHasher(
-        threads=2, queue_limit=settings.hash_queue_limit, per_source_limit=settings.hash_per_address_limit
+        threads=HASH_THREADS,
+        queue_limit=settings.hash_queue_limit,
+        per_source_limit=settings.hash_per_address_limit,
+        wait_limit=settings.hash_wait_limit,
     )
     storage = backend.build(settings.session_policy)
     registry = CollectorRegistry()

@@ -303,6 +303,42 @@ async def test_whoever_is_cancelled_while_running_frees_the_place_in_the_end(has
     assert hasher.running == 0
 
 
+async def test_nobody_waits_for_longer_than_the_limit() -> None:
+    hasher = ThreadedPasswordHasher(threads=1, wait_limit=0.05)
+    gate = await closed_gate(hasher)
+    attempts = Attempts(hasher)
+    await attempts.start(b"s", count=3)
+    assert await attempts.results() == ["Overloaded"] * 3
+    assert (hasher.running, hasher.waiting, attempts.served) == (1, 0, [])
+    await gate.open()  # it has been at work for longer than the limit, which is one for waiting
+    end(hasher)
+
+
+async def test_whoever_has_gone_has_no_turn_and_frees_the_place(hasher: ThreadedPasswordHasher) -> None:
+    gate = await closed_gate(hasher)
+    gone = [asyncio.get_running_loop().create_future() for _ in range(4)]
+    verdicts = [
+        asyncio.create_task(hasher.verify(None, "x", source=b"s", known_place=False, gone=left)) for left in gone
+    ]
+    await asyncio.sleep(0)
+    for left in gone[:3]:
+        left.set_result(None)
+    refused = await asyncio.wait_for(asyncio.gather(*verdicts[:3], return_exceptions=True), GUARD)
+    assert [type(error) for error in refused] == [Overloaded] * 3
+    assert hasher.waiting == 1
+    await gate.open()
+    assert await asyncio.wait_for(verdicts[3], GUARD) == WRONG
+    assert hasher.verifications == 1
+
+
+async def test_what_has_begun_is_finished_whoever_has_gone(hasher: ThreadedPasswordHasher) -> None:
+    gone = asyncio.get_running_loop().create_future()
+    gone.set_result(None)
+    verdict = asyncio.create_task(hasher.verify(None, "x", source=b"s", known_place=False, gone=gone))
+    assert await asyncio.wait_for(verdict, GUARD) == WRONG
+    assert hasher.verifications == 1
+
+
 async def test_overloaded_says_when_to_come_back(hasher: ThreadedPasswordHasher) -> None:
     hasher._seconds_per_hash = 2.0
     gate = await closed_gate(hasher, b"s")

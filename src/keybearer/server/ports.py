@@ -6,6 +6,7 @@ is the storage's own (`design: Time`): the database's clock on PostgreSQL, the p
 Every method may raise `keybearer.errors.StorageUnavailable`, and then it is unknown whether a change was made.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -72,11 +73,18 @@ class PasswordHasher(Protocol):
     """Hashes passwords away from the event loop, with bounded work in hand."""
 
     async def verify(
-        self, password_hash: str | None, password: str, *, source: bytes, known_place: bool
+        self,
+        password_hash: str | None,
+        password: str,
+        *,
+        source: bytes,
+        known_place: bool,
+        gone: asyncio.Future[None] | None = None,
     ) -> PasswordVerdict:
         """Exactly one verification, of equal cost when there is no such user (`password_hash` None; never right).
 
-        `source` names where the attempt comes from, for fairness. Raises `errors.Overloaded` beyond the bound.
+        `source` names where the attempt comes from, for fairness; `gone` is done when nobody waits any more. Raises
+        `errors.Overloaded` beyond the bound, and to whoever has gone before the verification began.
         """
 
     async def hash(self, password: str) -> str:

@@ -182,6 +182,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Threads of a process that hash passwords."),
     Setting("hash_queue_limit", _Whole(2, 100_000), "500", "a number",
             "Logins that may wait for a password hash; half of them from known places only."),
+    Setting("hash_wait_limit", _Whole(1, 600), "10", "seconds",
+            "How long a login may wait for a password hash to begin; then 503."),
     Setting("hash_per_address_limit", _Whole(1, 100_000), "32", "a number", "Logins of one address among them."),
     Setting("limit_name_known", _Whole(1), "10", "attempts", "Of one user at one known place, in a period."),
     Setting("limit_name_unknown", _Whole(1), "30", "attempts", "Of one name from everywhere else, in a period."),
@@ -227,6 +229,7 @@ class Settings:
     audit_retention_days: int
     hash_threads: int
     hash_queue_limit: int
+    hash_wait_limit: int
     hash_per_address_limit: int
     limit_policy: LimitPolicy
 

@@ -4,6 +4,7 @@ The answer tells nobody whether an account exists: every refusal but the last tw
 verification of equal cost, and the `account_…` codes are told only to who gave the right password.
 """
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
@@ -31,8 +32,16 @@ class LogIn:
     clock: Clock
     randomness: Randomness
 
-    async def __call__(self, username: str, password: str, application_id: UUID, actor: Actor) -> IssuedTokens:
-        """Both tokens of a new session.
+    async def __call__(
+        self,
+        username: str,
+        password: str,
+        application_id: UUID,
+        actor: Actor,
+        *,
+        gone: asyncio.Future[None] | None = None,
+    ) -> IssuedTokens:
+        """Both tokens of a new session. When `gone` is done, nobody waits for them any more.
 
         Raises InvalidCredentials, AccountDisabled, TooManyAttempts, Overloaded, and ApplicationDisabled when that
         happened meanwhile.
@@ -51,6 +60,7 @@ class LogIn:
             password,
             source=origin.address.encode(),
             known_place=_is_known_place(record),
+            gone=gone,
         )
         if record is None or not verdict.right:
             raise await self._refused(InvalidCredentials(), user_id, application_id, actor)

@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -112,6 +113,15 @@ class Request:
         """Until the client has gone; what it still sends of a body is left aside."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[asyncio.Task[None]]:
+        """For the block: what is done when the client has gone. The body has been read before."""
+        gone = asyncio.create_task(self.wait_for_disconnect())
+        try:
+            yield gone
+        finally:
+            gone.cancel()
 
     def query_value(self, name: str) -> str | None:
         """A value of the query, or None when it is not there. Raises MalformedRequest when it stands there twice."""

@@ -41,7 +41,10 @@ class Tokens:
         body: LoginRequest = call.body
         if len(body.password.encode()) > MAX_PASSWORD_BYTES:
             raise ValidationFailed([("/password", f"Expected at most {MAX_PASSWORD_BYTES} bytes.")])
-        tokens = await self.log_in(body.username, body.password, call.application_id, call.request.actor())
+        async with call.request.watched() as gone:
+            tokens = await self.log_in(
+                body.username, body.password, call.application_id, call.request.actor(), gone=gone
+            )
         return answer_json(_session_document(tokens))
 
     async def post_refresh(self, call: Call) -> Answer:
