@@ -72,6 +72,10 @@ bench: setup ## Run the benchmarks
 bench-record: setup ## Run the benchmarks and record the figures in docs/benchmarks.md
 	@$(BIN)/python -m bench.run --record
 
+.PHONY: bench-growth
+bench-growth: setup ## Measure with up to ten million sessions (ARGS=--record: write docs/growth.md)
+	@$(BIN)/python -m bench.growth $(ARGS)
+
 .PHONY: bench-clients
 bench-clients: require-js ## Compare keybearer/axios with axios-auth-refresh (ARGS=--record: write docs/clients-compared.md)
 	@node packages/keybearer-js/bench/clients/run.js $(ARGS)

@@ -22,7 +22,7 @@ import httpx2
 import requests
 from requests.adapters import BaseAdapter
 
-from bench.guard import Figures
+from bench.figures import Figures
 from keybearer.client import Client, MemoryStore
 from keybearer.client._record import Record, Session, User, dump
 from keybearer.credentials.api_key import ApiKeyKind, make_api_key

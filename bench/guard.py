@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from bench.figures import Figures
 from keybearer.base64url import decode_base64url
 from keybearer.guard import Credentials
 from keybearer.guard._clock import steady_clock
@@ -36,12 +37,6 @@ CALLS = 200_000
 FIRST_SIGHTS = 3000
 ENTRIES = 1_000_000
 CHUNK = 65_536
-
-
-class Figures(Protocol):
-    """Where figures go (`bench.run.Figures`)."""
-
-    def add(self, name: str, value: float, *, unit: str, bound: float, at_least: bool) -> None: ...
 
 
 def measure(figures: Figures) -> None:
@@ -263,33 +258,14 @@ _MEASUREMENTS: Final[dict[str, tuple[Callable[[], float], str, float, bool]]] = 
 FIGURES: Final = [(name, unit, bound, at_least) for name, (_, unit, bound, at_least) in _MEASUREMENTS.items()]
 
 
-class _Table:
-    """Rounds by name, printed as a table."""
-
-    def __init__(self) -> None:
-        self._rounds: dict[str, list[float]] = {}
-        self._bounds: dict[str, str] = {}
-
-    def add(self, name: str, value: float, *, unit: str, bound: float, at_least: bool) -> None:
-        self._rounds.setdefault(name, []).append(value)
-        self._bounds[name] = f"{unit} ({'at least' if at_least else 'at most'} {bound:,.4g})"
-
-    def __str__(self) -> str:
-        rows = [
-            f"{name:<50} {statistics.median(rounds):>12,.4g} {self._bounds[name]}"
-            for name, rounds in self._rounds.items()
-        ]
-        return "\n".join(rows)
-
-
 def main() -> None:
     if len(sys.argv) > 1:
         print(_MEASUREMENTS[sys.argv[1]][0]())
         return
-    table = _Table()
+    figures = Figures()
     for _ in range(ROUNDS):
-        measure(table)
-    print(table)
+        measure(figures)
+    print(figures.table({}))
 
 
 if __name__ == "__main__":

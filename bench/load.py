@@ -18,6 +18,10 @@ class Load:
     p99: float
     longest: float
 
+    def require_success(self) -> None:
+        if self.errors:
+            raise RuntimeError(f"{self.errors} requests failed: this run measures nothing")
+
 
 def run_wrk(script: str, url: str, data: Path, api_key: str, *, connections: int, seconds: int, pause: int = 0) -> Load:
     """Run `bench/lua/<script>.lua` against `url` with one thread; `pause`, in milliseconds, is what the script makes of

@@ -8,16 +8,13 @@ noisy.
 import argparse
 import asyncio
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import client, guard, login_times, revocation
+from bench.figures import Figures, machine
 from bench.load import Load, run_wrk
 from bench.service import PASSWORD, SERVER_CORE, Bench, RunningService, generated_world, postgres_bench, sqlite_bench
 from keybearer.server.domain.audit import SERVICE
@@ -52,52 +49,6 @@ print(count / 3)
 """
 
 
-@dataclass(slots=True)
-class Figure:
-    """One figure: its rounds, and the floor (or, for times and sizes, the ceiling) of the issue; None for a figure that
-    explains another one."""
-
-    name: str
-    unit: str
-    bound: float | None
-    at_least: bool
-    rounds: list[float] = field(default_factory=list)
-
-    @property
-    def value(self) -> float:
-        return statistics.median(self.rounds)
-
-    @property
-    def holds(self) -> bool:
-        if self.bound is None:
-            return True
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
-
-    def row(self, last: float | None) -> str:
-        compared = "" if last is None else f"{self.value / last:.2f} x"
-        spread = f"{min(self.rounds):,.4g} to {max(self.rounds):,.4g}"
-        return f"| {self.name} | {self.value:,.4g} {self.unit} | {spread} | {self._verdict} | {compared} |"
-
-    @property
-    def _verdict(self) -> str:
-        if self.bound is None:
-            return "| "
-        sign = "≥" if self.at_least else "≤"
-        return f"{sign} {self.bound:,.4g} | {'yes' if self.holds else '**no**'}"
-
-
-class Figures:
-    """All figures of a run, by name."""
-
-    def __init__(self) -> None:
-        self.all: dict[str, Figure] = {}
-
-    def add(self, name: str, value: float, *, unit: str, bound: float | None = None, at_least: bool = False) -> None:
-        figure = self.all.setdefault(name, Figure(name, unit, bound, at_least))
-        figure.rounds.append(value)
-        print(f"  {name}: {value:,.4g} {unit}", flush=True)
-
-
 def main() -> int:
     arguments = _arguments()
     figures = Figures()
@@ -119,7 +70,7 @@ def main() -> int:
         delays = revocation.measure(postgres, REVOCATIONS)
     slowest = max(revocation.percentile(found, 0.99) for found in delays.values())
     figures.add("revocation to refusal, p99 of the slowest", slowest * 1000, unit="ms", bound=100, at_least=False)
-    table = "\n\n".join((_table(figures), revocation.table(delays), login_times.table(refusals)))
+    table = "\n\n".join((figures.table(_last()), revocation.table(delays), login_times.table(refusals)))
     print(table)
     if arguments.record:
         RECORD.write_text(json.dumps({name: figure.value for name, figure in figures.all.items()}, indent=2) + "\n")
@@ -138,18 +89,14 @@ async def _prepare(bench: Bench) -> str:
     async with generated_world(bench, users=USERS) as world:
         disabled = world.users.pop()
         sessions = await world.sessions(TOKENS)
-        _write(bench, "access", [tokens.access_token for tokens in sessions])
-        _write(bench, "users", [f"{user.email} {PASSWORD}" for user in world.users])
-        _write(bench, "disabled", [disabled.email])
+        bench.write("access", [tokens.access_token for tokens in sessions])
+        bench.write("users", [f"{user.email} {PASSWORD}" for user in world.users])
+        bench.write("disabled", [disabled.email])
         for number in range(ROUNDS):
             refresh = await world.sessions(REFRESHES)
-            _write(bench, f"refresh{number}", [tokens.refresh_token for tokens in refresh])
+            bench.write(f"refresh{number}", [tokens.refresh_token for tokens in refresh])
         await world.storage.users.set_status(disabled.id, UserStatus.DISABLED, SERVICE)
         return world.api_key
-
-
-def _write(bench: Bench, name: str, lines: list[str]) -> None:
-    (bench.directory / name).write_text("\n".join(lines) + "\n")
 
 
 def _measure_start(figures: Figures, bench: Bench) -> None:
@@ -231,7 +178,7 @@ def _measure_refresh(figures: Figures, bench: Bench, api_key: str, floor: float)
     with bench.start() as service:
         url = f"{service.url}/v1/api/oauth/token/refresh"
         load = run_wrk("refresh", url, bench.directory / f"refresh{number}", api_key, connections=64, seconds=4)
-    _require_success(load)
+    load.require_success()
     figures.add(name, load.rate, unit="/s", bound=floor, at_least=True)
     figures.add(f"{name}, p99", load.p99, unit="ms", bound=100, at_least=False)
 
@@ -240,7 +187,7 @@ def _info(service: RunningService, bench: Bench, api_key: str, *, connections: i
     url = f"{service.url}/v1/api/oauth/token/info"
     data = bench.directory / "access"
     load = run_wrk("info", url, data, api_key, connections=connections, seconds=4, pause=pause)
-    _require_success(load)
+    load.require_success()
     return load
 
 
@@ -249,28 +196,18 @@ def _login(service: RunningService, bench: Bench, api_key: str, connections: int
     return run_wrk("login", url, bench.directory / "users", api_key, connections=connections, seconds=seconds)
 
 
-def _require_success(load: Load) -> None:
-    if load.errors:
-        raise RuntimeError(f"{load.errors} requests failed: this run measures nothing")
-
-
 def _raw_hashes(hash_password: str) -> float:
     """Hashes a second by the function that the code makes."""
     command = ("taskset", "-c", str(SERVER_CORE), sys.executable, "-c", hash_password + _RAW_HASHES)
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def _table(figures: Figures) -> str:
-    last: dict[str, float] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    rows = [figure.row(last.get(figure.name)) for figure in figures.all.values()]
-    head = "| figure | median | rounds | bound | held | to the last record |"
-    return "\n".join([head, "| --- | --- | --- | --- | --- | --- |", *rows])
+def _last() -> dict[str, float]:
+    """The medians of the last recorded run, by name."""
+    return json.loads(RECORD.read_text()) if RECORD.exists() else {}
 
 
 def _document(table: str) -> str:
-    processor = next(
-        line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    )
     return f"""# Benchmarks
 
 Written by `make bench-record`; `make bench` measures again and compares with this record.
@@ -284,8 +221,7 @@ that know nothing of one another; everywhere else each asks again as soon as it 
 The guard is measured in processes of its own; revocations once, with two replicas on PostgreSQL and three guards.
 What the client adds to a request is measured before transports that answer without a network.
 
-{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.release()}, {processor},
-{os.cpu_count()} cores.
+{machine()}
 
 {table}
 """

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from uuid import UUID
 
 import httpx2
 
@@ -23,7 +24,7 @@ from keybearer.server.app import build_key_encryption, build_secret_keys, open_s
 from keybearer.server.domain.api_keys import ApiKey
 from keybearer.server.domain.applications import Application, ApplicationKind
 from keybearer.server.domain.audit import SERVICE
-from keybearer.server.domain.ids import uuid7
+from keybearer.server.domain.ids import RANDOM_BYTES, uuid7
 from keybearer.server.domain.sessions import Grant, NewSession
 from keybearer.server.domain.users import NewUser, User
 from keybearer.server.flows.issue import IssuedTokens, TokenIssuer
@@ -35,6 +36,8 @@ from tests.support.postgres import TemporaryServer
 
 SERVER_CORE = 0
 LOAD_CORE = 1
+AT_ONCE = 16
+"""Sessions that are made at the same time."""
 PASSWORD = "correct-horse-battery"
 _DURABLE = {
     "listen_addresses": "",
@@ -54,8 +57,16 @@ class Bench:
     directory: Path
     environment: Mapping[str, str]
 
+    @property
+    def database(self) -> str:
+        return self.environment["KEYBEARER_DATABASE"]
+
     def start(self, **extra: str) -> "RunningService":
         return RunningService(self, extra)
+
+    def write(self, name: str, lines: Iterable[str]) -> None:
+        """A data file of the load's."""
+        (self.directory / name).write_text("\n".join(lines) + "\n")
 
 
 @contextmanager
@@ -147,20 +158,24 @@ class World:
     guard_key: str
     users: list[User]
 
-    async def sessions(self, count: int) -> list[IssuedTokens]:
-        """New sessions with both tokens, made without a login: 64 at a time, spread over the users."""
+    async def sessions(self, count: int, *, of: Sequence[UUID] = (), within: int = 0) -> list[IssuedTokens]:
+        """New sessions with both tokens, made without a login, of the world's users or of those in turn.
+
+        Their ids are of any moments in so many milliseconds before now, and so lie anywhere among other sessions.
+        """
+        users = of or [user.id for user in self.users]
         made: list[IssuedTokens] = []
-        for start in range(0, count, 64):
-            batch = (self._session(number) for number in range(start, min(start + 64, count)))
-            made += await asyncio.gather(*batch)
+        for start in range(0, count, AT_ONCE):
+            numbers = range(start, min(start + AT_ONCE, count))
+            made += await asyncio.gather(*(self._session(users[number % len(users)], within) for number in numbers))
         return made
 
-    async def _session(self, number: int) -> IssuedTokens:
-        user = self.users[number % len(self.users)]
+    async def _session(self, user_id: UUID, within: int) -> IssuedTokens:
         random = SystemRandomness()
+        before = within * int.from_bytes(random.bytes(4)) >> 32
         new = NewSession(
-            id=uuid7(await self.storage.now(), random.bytes(10)),
-            user_id=user.id,
+            id=uuid7(await self.storage.now() - before, random.bytes(RANDOM_BYTES)),
+            user_id=user_id,
             application_id=self.application.id,
             password_version=1,
             nonce=random.bytes(16),

@@ -18,11 +18,14 @@ from keybearer.server.http.answer import NO_STORE, Answer, StreamedAnswer, answe
 from keybearer.server.http.body import read_members
 from keybearer.server.http.call import Call
 from keybearer.server.http.cors import cors_headers, preflight
-from keybearer.server.http.request import Receive, Request, RequestIds, RequestLimits, Scope, Send
+from keybearer.server.http.request import ClientGone, Receive, Request, RequestIds, RequestLimits, Scope, Send
 from keybearer.server.http.routes import Needs, Route
 from keybearer.wire.problems import document_of, headers_of, status_of
 
 _CLOSE = (b"connection", b"close")
+
+CLIENT_GONE = 499
+"""nginx's number for a request whose client has closed the connection. Nobody is answered with it."""
 
 _NO_LENGTH = frozenset({204, 304})
 
@@ -81,6 +84,9 @@ class Edge:
             else:
                 operation = route.name
                 answer = await self._answer(route, Call(request, parameter))
+        except ClientGone:
+            self._report(request, operation, CLIENT_GONE, code, time.perf_counter() - started)
+            return
         except KeybearerError as error:
             code = error.code
             answer = _refuse(error, request, route)

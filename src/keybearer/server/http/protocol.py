@@ -3,9 +3,12 @@ waits for its reader; answers go in one write."""
 
 import asyncio
 import http
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from keybearer.server.http.request import WATCH
 
 MAX_HEAD_BYTES = 32_768
 """Bytes of a request line with its headers; the access token in it is 8 KiB at most."""
@@ -90,6 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
+        self._watcher: Callable[[], None] | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -99,6 +103,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._stop_send_timer()
         super().connection_lost(exc)
+        if self._watcher is not None:
+            self._watcher()
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        """A `Watch`. The requests of a connection come one after another, so there is one at a time."""
+        self._watcher = callback
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -131,6 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests wait on one connection")  # a fault of the request: 400, and closed
+        self.scope["state"][WATCH] = self.watch
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.send = OneWrite(self.cycle)  # type: ignore[method-assign]  # the task that sends starts later

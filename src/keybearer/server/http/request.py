@@ -3,14 +3,14 @@
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
-from keybearer.errors import BodyTooLarge, MalformedRequest
+from keybearer.errors import BodyTooLarge, KeybearerError, MalformedRequest
 from keybearer.guard._headers import require_once
 from keybearer.server.domain.audit import Actor
 from keybearer.wire.request_ids import is_request_id
@@ -19,9 +19,19 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+Watch = Callable[[Callable[[], None] | None], None]
+"""Takes what is to be called, once, when the client goes before it is answered; None: nothing any more."""
+
+WATCH = "keybearer.watch"
+"""Where the server puts a `Watch` in the state of a request."""
+
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _CREDENTIALS = (b"api-key", b"authorization", b"origin")
 _MAX_AGENT = 200
+
+
+class ClientGone(Exception):
+    """There is nobody to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +124,44 @@ class Request:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[asyncio.Task[None]]:
-        """For the block: what is done when the client has gone. The body has been read before."""
-        gone = asyncio.create_task(self.wait_for_disconnect())
+    @contextmanager
+    def watched(self) -> Iterator[asyncio.Future[None]]:
+        """For the block: what is done when the client has gone. An error of the block is then ClientGone."""
+        gone = asyncio.get_running_loop().create_future()
+        self._watch(lambda: gone.set_result(None))
         try:
             yield gone
+        except KeybearerError:
+            if gone.done():
+                raise ClientGone from None
+            raise
         finally:
-            gone.cancel()
+            self._watch(None)
+
+    @contextmanager
+    def abandoned_when_gone(self) -> Iterator[None]:
+        """The block is cancelled when the client has gone, and raises ClientGone."""
+        task, gone = asyncio.current_task(), False
+
+        def abandon() -> None:
+            nonlocal gone
+            if task is not None:
+                gone = task.cancel()
+
+        self._watch(abandon)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not gone or task is None or task.uncancel():
+                raise
+            raise ClientGone from None
+        finally:
+            self._watch(None)
+
+    def _watch(self, callback: Callable[[], None] | None) -> None:
+        watch: Watch | None = self._scope.get("state", {}).get(WATCH)
+        if watch is not None:  # another server than ours tells nothing
+            watch(callback)
 
     def query_value(self, name: str) -> str | None:
         """A value of the query, or None when it is not there. Raises MalformedRequest when it stands there twice."""

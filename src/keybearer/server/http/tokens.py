@@ -41,7 +41,7 @@ class Tokens:
         body: LoginRequest = call.body
         if len(body.password.encode()) > MAX_PASSWORD_BYTES:
             raise ValidationFailed([("/password", f"Expected at most {MAX_PASSWORD_BYTES} bytes.")])
-        async with call.request.watched() as gone:
+        with call.request.watched() as gone:
             tokens = await self.log_in(
                 body.username, body.password, call.application_id, call.request.actor(), gone=gone
             )
@@ -50,7 +50,9 @@ class Tokens:
     async def post_refresh(self, call: Call) -> Answer:
         body: RefreshRequest = call.body
         idempotency_key = _idempotency_key(call.request)
-        tokens = await self.refresh(body.refresh_token, idempotency_key, call.application_id, call.request.actor())
+        # A client that has gone asks again. What it asked before must not move the chain then, behind its back.
+        with call.request.abandoned_when_gone():
+            tokens = await self.refresh(body.refresh_token, idempotency_key, call.application_id, call.request.actor())
         return answer_json(_session_document(tokens))
 
     async def get_info(self, call: Call) -> Answer:
