@@ -36,7 +36,7 @@ from tests.support.postgres import TemporaryServer
 
 SERVER_CORE = 0
 LOAD_CORE = 1
-AT_ONCE = 16
+AT_ONCE = 32
 """Sessions that are made at the same time."""
 PASSWORD = "correct-horse-battery"
 _DURABLE = {

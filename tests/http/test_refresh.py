@@ -1,13 +1,42 @@
 """Refreshing over HTTP: concurrency, lost answers, restarts."""
 
 import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 
+import asyncpg
 import pytest
+from prometheus_client import generate_latest
 
-from tests.http.world import World, attributes, code_of, running
+from keybearer.server.domain.audit import AuditKind
+from keybearer.server.storage.schema import sqlite_path
+from tests.http.world import HANG, World, attributes, code_of, running
 from tests.support.backends import Backend
 
 KEY = "k" * 22
+
+OTHERS = 12
+"""More refreshes than the storage has under way at a time."""
+
+
+@asynccontextmanager
+async def writes_held_up(backend: Backend) -> AsyncIterator[None]:
+    """For the block, which is short, no refresh comes to its end: another transaction has what all of them need."""
+    path = sqlite_path(backend.database_url)
+    if path is not None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("ROLLBACK")
+        return
+    connection = await asyncpg.connect(backend.database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE session IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
 
 
 async def test_a_hundred_concurrent_refreshes_end_with_one_token(world: World) -> None:
@@ -66,6 +95,32 @@ async def test_a_restart_forgets_nothing(backend: Backend) -> None:
         await again.advance(60)
         assert code_of(await again.refresh(session["refreshToken"], key=key)) == (401, "refresh_token_reused")
         assert code_of(await again.info(moved["accessToken"], key=key)) == (401, "access_token_revoked")
+
+
+async def test_a_refresh_does_not_begin_when_its_client_has_gone(backend: Backend) -> None:
+    """Its client asks again, elsewhere, and goes on: done late, it would present a token that is too old by then."""
+    async with running(backend) as world:
+        mine = await world.session()
+        others = [await world.session() for _ in range(OTHERS)]
+        async with writes_held_up(backend):
+            before = [asyncio.create_task(world.refresh(other["refreshToken"])) for other in others]
+            await asyncio.sleep(0.1)  # they come first, whatever else happens
+            asking = asyncio.create_task(world.refresh(mine["refreshToken"]))
+            await asyncio.sleep(0.1)
+            asking.cancel()
+            await until_gone(world)
+        assert {answer.status_code for answer in await asyncio.gather(*before)} == {200}
+        events = [event.event for event in await world.storage.audit.list_events()]
+        refreshed = {str(event.session_id) for event in events if event.kind is AuditKind.REFRESH}
+        assert refreshed == {other["sessionId"] for other in others}
+        assert (await world.refresh(mine["refreshToken"])).status_code == 200
+
+
+async def until_gone(world: World) -> None:
+    name = 'keybearer_requests_total{code="",operation="refresh",status="499"} 1.0'
+    async with asyncio.timeout(HANG):
+        while name not in generate_latest(world.registry).decode():
+            await asyncio.sleep(0.01)
 
 
 async def test_an_access_token_never_outlives_its_session(backend: Backend) -> None:

@@ -176,7 +176,8 @@ class _Worker:
 
     def _perform_all(self, batch: list[_Job]) -> None:
         for job in batch:
-            job.outcome = perform(self._connection, job.operation.start())
+            if not job.future.cancelled():  # whoever asked has gone, and must not find it done
+                job.outcome = perform(self._connection, job.operation.start())
 
     def _in_transaction(self, work: Callable[[], None], batch: list[_Job]) -> bool:
         """Do `work` and commit. False when it raised, and might succeed with fewer members; nothing is left of it then.
