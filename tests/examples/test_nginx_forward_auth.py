@@ -19,6 +19,7 @@ import httpx2
 import pytest
 
 from keybearer.server.domain.sessions import EndReason
+from tests.guard.integrations.browser import SAID, tell_from_a_page
 from tests.http.test_outage import let_process_age
 from tests.http.test_outage import outage as outage
 from tests.http.world import OPERATOR, ORIGIN, World, running
@@ -238,6 +239,12 @@ async def test_a_preflight_is_answered(guarded: Guarded) -> None:
     assert "POST" in answer.headers["access-control-allow-methods"]
     allowed = {name.strip() for name in answer.headers["access-control-allow-headers"].split(",")}
     assert {"Api-Key", "Authorization", "Content-Type"} <= allowed
+
+
+async def test_a_real_browser(guarded: Guarded) -> None:
+    """What a page reads through the proxy is what it reads of the service: tests/guard/integrations/test_browser.py."""
+    url = str(guarded.client.base_url.join("/orders"))
+    assert await tell_from_a_page(url, guarded.world.key, guarded.session["accessToken"]) == SAID
 
 
 async def test_other_options_pass_and_are_nobodys(guarded: Guarded) -> None:

@@ -57,6 +57,13 @@ def outcome(guard: Guard, credentials: Credentials) -> type[KeybearerError] | No
     return None
 
 
+def known(guard: Guard) -> tuple[object, ...]:
+    """All that a guard knows, to be compared with what another one does."""
+    state = guard._knowledge.state
+    sessions, users = frozenset(state.revoked_sessions()), frozenset(state.revoked_users())
+    return state.applications, state.keys, state.key_set_version, sessions, users
+
+
 async def credentials_of(world: World) -> Credentials:
     session = await world.session()
     return Credentials(world.key, f"Bearer {session['accessToken']}")
