@@ -44,16 +44,23 @@ def make_plans(backends: tuple[Backend, ...], seconds: float, seed: str, keep: P
     ]
 
 
-async def run_all(plans: Sequence[Plan], record: Callable[[Sequence[Result]], None]) -> list[Result]:
-    """Each run is recorded when it is over: what ends a later one takes nothing of it away."""
+async def run_all(lanes: Sequence[Sequence[Plan]], record: Callable[[Sequence[Result]], None]) -> list[Result]:
+    """The runs of a lane one after another, the lanes at the same time. Each run is recorded when it is over: what ends
+    a later one takes nothing of it away."""
     _end_on_sigterm()
     results: list[Result] = []
-    for plan in plans:
-        result = await run_trial(plan, show)
-        for line in failures(result):
-            say(f"MISSED: {line}")
-        results.append(result)
-        record(results)
+
+    async def run(plans: Sequence[Plan]) -> None:
+        for plan in plans:
+            result = await run_trial(plan, show)
+            for line in failures(result):
+                say(f"MISSED: {plan.backend}: {line}")
+            results.append(result)
+            record(results)
+
+    async with asyncio.TaskGroup() as group:
+        for plans in lanes:
+            group.create_task(run(plans))
     return results
 
 
@@ -68,13 +75,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60, help="In all, on all backends together.")
     parser.add_argument("--backend", choices=BACKENDS, default="both")
+    parser.add_argument("--together", action="store_true", help="Both backends at once: half the time, more load.")
     parser.add_argument("--seed", default="", help="Chooses the faults; the clock without it.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Where the results are written.")
     parser.add_argument("--report", type=Path, metavar="FILE", help="The page whose marked section is written anew.")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Where histories and logs stay.")
     arguments = parser.parse_args()
     seed = arguments.seed or str(time.time_ns())
-    plans = make_plans(BACKENDS[arguments.backend], arguments.minutes * 60, seed, arguments.keep)
+    backends = BACKENDS[arguments.backend]
+    plans = make_plans(backends, arguments.minutes * 60, seed, arguments.keep)
+    lanes = [[plan for plan in plans if plan.backend == backend] for backend in backends]
 
     def record(results: Sequence[Result]) -> None:
         if arguments.json is not None:
@@ -82,7 +92,7 @@ def main() -> None:
         if arguments.report is not None:
             write_section(arguments.report, "make faults", section(results))
 
-    results = asyncio.run(run_all(plans, record))
+    results = asyncio.run(run_all(lanes if arguments.together else [plans], record))
     met = not any(failures(result) for result in results)
     say(f"{sum(result.verdict.refreshes for result in results)} refreshes; {'all targets met' if met else 'MISSED'}")
     sys.exit(0 if met else 1)

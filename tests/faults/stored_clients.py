@@ -11,7 +11,9 @@ from pathlib import Path
 from random import Random
 
 from keybearer.client import Client, ClientError, FileStore, SessionExpired
-from keybearer.client._record import Session, parse
+from keybearer.client._outcomes import Granted, Outcome, Refused
+from keybearer.client._record import Record, Session, parse
+from keybearer.client._refresh import Refresher, Refreshes
 from keybearer.errors import KeybearerError, ServiceError
 from tests.faults.history import Journal, identity
 from tests.faults.launcher import die
@@ -21,6 +23,33 @@ from tests.support.secret_scan import Ledger
 
 LONGEST_GAP = 1.5
 """Seconds between two things that a client does."""
+
+
+@dataclass(slots=True)
+class Recorded:
+    """The service as a client refreshes at it, with each question written down: what a client tries again is two, and
+    the first of them may be answered last."""
+
+    service: Refreshes
+    journal: Journal
+    ledger: Ledger
+    user: str
+
+    def refresh(self, record: Record) -> Outcome:
+        """The client's key is the same until it is decided: the token that it refreshes names it."""
+        session = record.session
+        assert session is not None
+        token = identity(session.refresh_token)
+        key = f"{session.session_id}:{token[0]}"
+        id = self.journal.ask("refresh", user=self.user, session=session.session_id, token=token, key=key)
+        outcome = self.service.refresh(record)
+        match outcome:
+            case Granted(after):
+                _note_credentials(self.ledger, after)
+                self.journal.answer(id, 200, token=identity(after.refresh_token))
+            case Refused(reason):
+                self.journal.answer(id, 401, code=reason or "")
+        return outcome
 
 
 @dataclass(slots=True)
@@ -48,14 +77,13 @@ class Keeper:
             elif self.chance.random() < 0.03:
                 self._log_out(session)
             else:
-                self._refresh(session)
+                self._refresh()
         while not self._is_settled():
             time.sleep(0.2)
 
     def _is_settled(self) -> bool:
         """Once the last refresh is decided."""
-        session = self._session()
-        return session is None or self._refresh(session)
+        return self._session() is None or self._refresh()
 
     def _log_in(self) -> None:
         try:
@@ -65,27 +93,21 @@ class Keeper:
             return
         session = self._session()
         assert session is not None
+        _note_credentials(self.ledger, session)
         id = self.journal.ask("login", user=self.user)
         self.journal.answer(id, 200, session=session.session_id, token=identity(session.refresh_token))
 
-    def _refresh(self, session: Session) -> bool:
-        """Whether it was decided. The client's key is the same until it is: the token that it refreshes names it."""
-        token = identity(session.refresh_token)
-        key = f"{session.session_id}:{token[0]}"
-        id = self.journal.ask("refresh", user=self.user, session=session.session_id, token=token, key=key)
+    def _refresh(self) -> bool:
+        """Whether it was decided."""
         try:
             self.client.refresh()
-        except SessionExpired as error:
-            self.journal.answer(id, 401, code=error.reason or "")
+        except SessionExpired:
             return True
         except ClientError:
             self._start_again()
             if self.chance.random() < 0.5:
                 time.sleep(self.orders.window + self.chance.uniform(0.1, 1))
             return False
-        after = self._session()
-        assert after is not None
-        self.journal.answer(id, 200, token=identity(after.refresh_token))
         return True
 
     def _log_out(self, session: Session) -> None:
@@ -101,15 +123,18 @@ class Keeper:
 
     def _session(self) -> Session | None:
         text = self.store.read()
-        session = parse(text).session if text is not None else None
-        if session is not None:
-            self.ledger.note("refresh token", session.refresh_token)
-            self.ledger.note("access token", session.access_token)
-        return session
+        return parse(text).session if text is not None else None
 
     def _start_again(self) -> None:
         base_url = f"http://{HOST}:{self.orders.front}/v1/api"
         self.client = Client(base_url, api_key=self.orders.api_key, store=self.store)
+        core = self.client._core
+        core.refresher = Refresher(core.vault, Recorded(core, self.journal, self.ledger, self.user), core.surroundings)
+
+
+def _note_credentials(ledger: Ledger, session: Session) -> None:
+    ledger.note("refresh token", session.refresh_token)
+    ledger.note("access token", session.access_token)
 
 
 def run(orders: Orders) -> None:
