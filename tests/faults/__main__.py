@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.faults.ground import Backend
-from tests.faults.report import failures, section, write_json, write_section
+from tests.faults.report import failures, read_json, section, write_json, write_section
 from tests.faults.trial import Plan, Progress, Result, run_trial
 
 LONGEST_RUN = 300.0
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--together", action="store_true", help="Both backends at once: half the time, more load.")
     parser.add_argument("--seed", default="", help="Chooses the faults; the clock without it.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Where the results are written.")
+    parser.add_argument("--add", action="store_true", help="To the results that the file of --json has already.")
     parser.add_argument("--report", type=Path, metavar="FILE", help="The page whose marked section is written anew.")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="Where histories and logs stay.")
     arguments = parser.parse_args()
@@ -85,8 +86,10 @@ def main() -> None:
     backends = BACKENDS[arguments.backend]
     plans = make_plans(backends, arguments.minutes * 60, seed, arguments.keep)
     lanes = [[plan for plan in plans if plan.backend == backend] for backend in backends]
+    earlier = read_json(arguments.json) if arguments.add else []
 
     def record(results: Sequence[Result]) -> None:
+        results = sorted([*earlier, *results], key=lambda result: result.backend, reverse=True)
         if arguments.json is not None:
             write_json(results, arguments.json)
         if arguments.report is not None:

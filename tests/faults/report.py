@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
+
 from tests.faults.checker import TARGETS
 from tests.faults.ground import Backend
 from tests.faults.trial import Result
@@ -53,6 +55,10 @@ def failures(result: Result) -> list[str]:
 
 def write_json(results: Sequence[Result], path: Path) -> None:
     path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> list[Result]:
+    return msgspec.json.decode(path.read_bytes(), type=list[Result])
 
 
 def write_section(page: Path, command: str, text: str) -> None:
