@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ import pytest
 
 from keybearer.errors import StorageUnavailable
 from keybearer.server.domain.audit import SERVICE, AuditEvent, AuditKind
-from keybearer.server.domain.sessions import Moved
+from keybearer.server.domain.sessions import Moved, Repeated
 from tests.support.outages import STAGES, STAGES_WITHOUT_READING, Outage
 from tests.support.summary import note_backend
 from tests.support.world import HOME, World, answered, login_record
@@ -72,6 +73,23 @@ async def test_a_session_survives_an_outage_that_comes_in_the_middle_of_refreshe
     tokens = {answered(outcome) for outcome in outcomes if not isinstance(outcome, BaseException)}
     assert tokens <= {answered(last)}
     assert {type(outcome) for outcome in outcomes if isinstance(outcome, BaseException)} <= {StorageUnavailable}
+
+
+async def test_many_sessions_survive_an_outage_that_comes_in_the_middle_of_their_refreshes(outage: Outage) -> None:
+    """Those that went together fail together; each caller has an error of its own."""
+    user, application = await outage.world.user(), await outage.world.application()
+    logins = [await outage.world.log_in(user, application) for _ in range(60)]
+    calls = [asyncio.create_task(login.present(key=KEY)) for login in logins]
+    await asyncio.sleep(0.001)
+    outage.begin()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    outage.end()
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert {type(failure) for failure in failures} <= {StorageUnavailable}
+    assert len({id(failure) for failure in failures}) == len(failures)
+    for login in logins:
+        assert isinstance(await _eventually(partial(login.present, key=KEY)), Moved | Repeated)
+        assert (await login.row()).place == 1
 
 
 async def test_reading_says_so_too(blackout: Outage) -> None:

@@ -176,6 +176,23 @@ class Chain(RuleBasedStateMachine):
         place, moved_at = pair.model.current
         self._present(pair, (place + ahead, moved_at + later), key, gap)
 
+    @rule(picks=st.lists(st.tuples(WHICH, st.integers(0, 2), KEYS), min_size=2, max_size=12), gap=GAPS)
+    def present_at_once(self, picks: list[tuple[int, int, str | None]], gap: int) -> None:
+        """To several sessions, and several times to one: the current token or one of the two before it."""
+        self.run(self.backend.clock.advance(ms=gap))
+        calls = []
+        for which, back, key in picks:
+            pair = self.pairs[which % len(self.pairs)]
+            calls.append((pair, pair.model.tokens[-1 - back :][0], key))
+        for (pair, token, key), outcome in zip(calls, self.run(self._together(calls)), strict=True):
+            self._compare(pair, outcome, pair.model.present(token, key, self.now))
+
+    async def _together(self, calls: list[tuple[Pair, Token, str | None]]) -> list[RefreshOutcome]:
+        presentations = (
+            pair.login.present(token_at(pair.login.grant.session, *token), key=key) for pair, token, key in calls
+        )
+        return await asyncio.gather(*presentations)
+
     @rule(which=WHICH, key=KEYS)
     def present_to_any_session(self, which: int, key: str | None) -> None:
         """To one that has ended, more often than not."""
@@ -186,7 +203,10 @@ class Chain(RuleBasedStateMachine):
         self.run(self.backend.clock.advance(ms=gap))
         presented = token_at(pair.login.grant.session, *token)
         outcome = self.run(pair.login.present(presented, key=key))
-        assert _refresh_answer(outcome) == pair.model.present(token, key, self.now)
+        self._compare(pair, outcome, pair.model.present(token, key, self.now))
+
+    def _compare(self, pair: Pair, outcome: RefreshOutcome, expected: Answer) -> None:
+        assert _refresh_answer(outcome) == expected
         if isinstance(outcome, Moved | Repeated):
             pair.grants.append(outcome.grant)
             assert outcome.grant.session.access_until == pair.model.access_until

@@ -1,8 +1,9 @@
 """Operations on a PostgreSQL server, over a pool of connections that opens and recovers by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import asyncpg
@@ -10,9 +11,20 @@ import asyncpg
 from keybearer.errors import StorageUnavailable
 from keybearer.server.domain.sessions import SessionPolicy
 from keybearer.server.ports import Randomness
+from keybearer.server.storage.batching import Batches
 from keybearer.server.storage.dialects import POSTGRES_CLOCK, postgres_sql
 from keybearer.server.storage.primary import connect_to_primary
-from keybearer.server.storage.statements import Access, Combined, Operation, Repeat, Rows, Statement, Step
+from keybearer.server.storage.statements import (
+    Access,
+    Combined,
+    Operation,
+    Repeat,
+    Rows,
+    Share,
+    Shared,
+    Statement,
+    Step,
+)
 from keybearer.server.storage.stores import Stores
 
 if TYPE_CHECKING:
@@ -71,26 +83,16 @@ def unavailable(error: BaseException) -> StorageUnavailable:
     return StorageUnavailable(f"The database cannot be reached ({type(error).__name__}).")
 
 
-async def perform(connection: "Connection", operation: Operation[T], clock: str) -> T:
-    """Run an operation's generator to its outcome."""
-    seconds = BULK_TIMEOUT if operation.access is Access.BULK else STATEMENT_TIMEOUT
+async def perform(operation: Operation[T], take: Callable[[Step], Awaitable[Rows]]) -> T:
+    """Run an operation's generator to its outcome; `take` performs a step."""
     steps = operation.start()
     try:
         step = next(steps)
         while True:
-            step = steps.send(await _take(connection, step, clock, seconds))
+            step = steps.send(await take(step))
     except StopIteration as done:
         outcome: T = done.value
         return outcome
-
-
-async def _take(connection: "Connection", step: Step, clock: str, seconds: float) -> Rows:
-    match step:
-        case Statement(sql, args) | Combined(Statement(sql, args), _):
-            return await connection.fetch(postgres_sql(sql, clock), *args, timeout=seconds)
-        case Repeat(sql, rows_of_args):
-            await connection.executemany(postgres_sql(sql, clock), rows_of_args, timeout=seconds)
-            return ()
 
 
 async def _keep_state(_: object) -> None:
@@ -114,7 +116,10 @@ class PostgresStorage(Stores):
         self._pool_size = pool_size
         self._clock_sql = clock_sql
         self._admissions = asyncio.Semaphore(max(1, pool_size // 2))
+        self._waits = asyncio.Semaphore(max(1, pool_size // 4))
+        self._batches: dict[Shared, Batches] = {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._accepts = False
         self._under_way = 0
         self._idle = asyncio.Event()
 
@@ -140,10 +145,11 @@ class PostgresStorage(Stores):
             )
         except CANNOT_CONNECT as error:
             raise unavailable(error) from None
+        self._accepts = True
 
     async def close(self) -> None:
-        """Refuse what comes now, and let finish what waits for a connection or has one."""
-        pool, self._pool = self._pool, None
+        """Refuse what comes now, and let finish what waits for a batch or a connection, or has one."""
+        pool, self._accepts = self._pool, False
         if pool is None:
             return
         try:
@@ -154,27 +160,26 @@ class PostgresStorage(Stores):
                 await pool.close()
         except TimeoutError:
             pool.terminate()
+        self._pool = None
 
     async def run(self, operation: Operation[T], /) -> T:
-        if operation.access is not Access.ADMISSION:
-            return await self._run(operation)
-        async with self._admission():
-            return await self._run(operation)
-
-    @asynccontextmanager
-    async def _admission(self) -> AsyncIterator[None]:
-        """A turn for the block; raises StorageUnavailable when it does not come."""
+        if not self._accepts:
+            raise StorageUnavailable("The storage is not open.")
+        self._under_way += 1
         try:
-            async with asyncio.timeout(ADMISSION_TIMEOUT):
-                await self._admissions.acquire()
-        except TimeoutError:
-            raise StorageUnavailable("More logins wait than the database can look up.") from None
-        try:
-            yield
+            return await self._run(operation)
         finally:
-            self._admissions.release()
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
     async def _run(self, operation: Operation[T]) -> T:
+        if operation.access is not Access.ADMISSION:
+            return await self._repeated(operation)
+        async with _turn(self._admissions, ADMISSION_TIMEOUT, "More logins wait than the database can look up."):
+            return await self._repeated(operation)
+
+    async def _repeated(self, operation: Operation[T]) -> T:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._attempt(operation)
@@ -183,44 +188,84 @@ class PostgresStorage(Stores):
         return await self._attempt(operation)
 
     async def _attempt(self, operation: Operation[T]) -> T:
+        if operation.access is Access.SINGLE:
+            return await perform(operation, self._take_single)
         async with self._connection() as connection:
+            seconds = BULK_TIMEOUT if operation.access is Access.BULK else STATEMENT_TIMEOUT
+            take = partial(self._take, connection, seconds)
             match operation.access:
-                case Access.READ | Access.SINGLE | Access.ADMISSION:
-                    return await perform(connection, operation, self._clock_sql)
+                case Access.READ | Access.ADMISSION:
+                    return await perform(operation, take)
                 case Access.SNAPSHOT:
                     async with connection.transaction(isolation="repeatable_read", readonly=True):
-                        return await perform(connection, operation, self._clock_sql)
+                        return await perform(operation, take)
                 case Access.TRANSACTION | Access.BULK:
                     async with connection.transaction():
-                        return await perform(connection, operation, self._clock_sql)
+                        return await perform(operation, take)
 
-    @asynccontextmanager
-    async def _connection(self) -> "AsyncIterator[Connection]":
-        pool = self._pool
-        if pool is None:
+    async def _take_single(self, step: Step) -> Rows:
+        if isinstance(step, Combined) and isinstance(step.at_once, Share):
+            return await self._batches_of(step.at_once.statement).rows_for(step.at_once)
+        return await self._fetch(step)
+
+    async def _fetch(self, step: Step) -> Rows:
+        async with self._connection() as connection:
+            return await self._take(connection, STATEMENT_TIMEOUT, step)
+
+    async def _fetch_patiently(self, step: Step) -> Rows:
+        async with _turn(self._waits, CONNECT_TIMEOUT, "The database does not keep up."):
+            return await self._fetch(step)
+
+    async def _take(self, connection: "Connection", seconds: float, step: Step) -> Rows:
+        match step:
+            case Statement(sql, args) | Combined(Statement(sql, args), _):
+                return await connection.fetch(postgres_sql(sql, self._clock_sql), *args, timeout=seconds)
+            case Repeat(sql, rows_of_args):
+                await connection.executemany(postgres_sql(sql, self._clock_sql), rows_of_args, timeout=seconds)
+                return ()
+            case Combined():
+                raise TypeError("a statement is shared by operations of one statement only")
+
+    def _batches_of(self, statement: Shared) -> Batches:
+        batches = self._batches.get(statement)
+        if batches is None:
+            batches = Batches(statement, self._fetch, self._fetch_patiently, CONNECT_TIMEOUT)
+            self._batches[statement] = batches
+        return batches
+
+    def _connection(self) -> "AbstractAsyncContextManager[Connection]":
+        if self._pool is None:
             raise StorageUnavailable("The storage is not open.")
-        self._under_way += 1
-        try:
-            async with _acquired(pool) as connection:
-                yield connection
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+        return _acquired(self._pool)
+
+
+@asynccontextmanager
+async def _turn(turns: asyncio.Semaphore, seconds: float, refusal: str) -> AsyncIterator[None]:
+    """A turn for the block; raises StorageUnavailable when it does not come in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await turns.acquire()
+    except TimeoutError:
+        raise StorageUnavailable(refusal) from None
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 @asynccontextmanager
 async def _acquired(pool: "asyncpg.Pool[asyncpg.Record]") -> "AsyncIterator[Connection]":
     """A connection of the pool for the block. What says that there is no database raises StorageUnavailable."""
     try:
-        connection = await pool.acquire(timeout=CONNECT_TIMEOUT)
+        async with asyncio.timeout(CONNECT_TIMEOUT):  # the pool's own argument for it costs a task
+            connection = await pool.acquire()
     except CANNOT_CONNECT as error:
         raise unavailable(error) from None  # its message may quote the URL
     try:
         try:
             yield connection
         finally:
-            await pool.release(connection)
+            await pool.release(connection, timeout=CONNECT_TIMEOUT)
     except UNAVAILABLE as error:
         if isinstance(error, ValueError):
             raise  # asyncpg's word for arguments of the wrong type: a defect of ours

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from uuid import UUID
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -39,11 +40,34 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """A statement for any number of members at once. Its first arguments are lists with an element for each member, the
+    last ones, `common`, the same for all; the rows that it answers name their member in the column `id`.
+
+    `at_once` waits for no lock that another transaction holds: for members that would have to wait it does nothing, and
+    answers no row. `patiently` does the same work and waits.
+    """
+
+    at_once: str
+    patiently: str
+    common: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one member brings to a statement. Members with one key never share one."""
+
+    statement: Shared
+    key: UUID
+    args: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Combined:
     """The same work in two ways: one statement with changes in its WITH, which saves round trips and holds locks for a
     shorter time, or steps for a database that has no such statements (SQLite). Both answer the same rows."""
 
-    at_once: Statement
+    at_once: Statement | Share
     step_by_step: Callable[[], "Steps[Rows]"]
 
 

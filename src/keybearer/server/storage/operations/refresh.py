@@ -16,54 +16,70 @@ from keybearer.server.domain.sessions import (
 )
 from keybearer.server.storage.operations import log, trail
 from keybearer.server.storage.rows import GRANTED_USER, SESSION, grant, session, uuid_of
-from keybearer.server.storage.statements import Access, Combined, Row, Rows, Statement, Steps, operation
+from keybearer.server.storage.statements import Access, Combined, Row, Rows, Share, Shared, Statement, Steps, operation
 
-PRESENTED = """presented AS (
-    SELECT $1::uuid AS session_id, $2::bigint AS place, $3::bigint AS moved_at, $4::bytea AS binder,
-           $5::uuid AS application_id, $6::bytea AS idempotency_hash, $7::bigint AS token_key_id,
-           $8::text AS actor_kind, $9::text AS address, $10::text AS agent, $11::text AS request_id
-)"""
-"""What was presented, by whom."""
+_PRESENTED = {
+    "session_id": "uuid",
+    "presented_place": "bigint",
+    "presented_moved_at": "bigint",
+    "presented_binder": "bytea",
+    "presented_application_id": "uuid",
+    "presented_idempotency_hash": "bytea",
+    "next_token_key_id": "bigint",
+    "actor_kind": "text",
+    "address": "text",
+    "agent": "text",
+    "request_id": "text",
+}
+"""What was presented, by whom: the columns of `presented` with their types, in the order of the arguments."""
 
-_FOUND = f"""found AS MATERIALIZED (
+
+def _presented(value: str) -> str:
+    """Selects what was presented; `value` is made of the number and the type of an argument."""
+    columns = (value.format(number, kind) + f" AS {name}" for number, (name, kind) in enumerate(_PRESENTED.items(), 1))
+    return f"SELECT {', '.join(columns)}"
+
+
+_ONE = _presented("${}::{}")
+_MANY = _presented("unnest(${}::{}[])")
+
+_FOUND = f"""
     SELECT {SESSION}, {GRANTED_USER}, u.status, a.disabled_at AS application_disabled_at,
            COALESCE(a.access_token_lifetime, $12::bigint) * 1000 AS access_lifetime,
-           COALESCE(a.session_idle_lifetime, $13::bigint) * 1000 AS idle_lifetime
+           COALESCE(a.session_idle_lifetime, $13::bigint) * 1000 AS idle_lifetime,
+           p.*
     FROM presented p
     JOIN session s ON s.id = p.session_id
     JOIN users u ON u.id = s.user_id
     JOIN application a ON a.id = s.application_id
-    FOR NO KEY UPDATE OF s
-)"""
+    FOR NO KEY UPDATE OF s"""
 """The rows, as they are once nobody else is changing them."""
 
 _TIMED = """timed AS MATERIALIZED (SELECT found.*, clock_ms() AS now FROM found)"""
 """The clock is read after the lock was had: who waited for it sees no move in the future."""
 
 _JUDGED = """judged AS MATERIALIZED (
-    SELECT t.*, p.place AS presented_place, p.token_key_id AS next_token_key_id,
-           p.idempotency_hash AS presented_idempotency_hash,
-           p.actor_kind, p.address, p.agent, p.request_id,
-           p.address <> t.last_address OR p.agent <> t.last_agent AS elsewhere,
+    SELECT t.*, t.address <> t.last_address OR t.agent <> t.last_agent AS elsewhere,
            t.now - t.now % 1000 AS issued_at,
            LEAST(t.now - t.now % 1000 + t.access_lifetime, t.absolute_until) AS expires_at,
            CASE
-               WHEN binder_of(t.nonce, t.id, p.place, p.moved_at) <> p.binder THEN 'unknown'
-               WHEN t.application_id <> p.application_id THEN 'wrong_application'
+               WHEN binder_of(t.nonce, t.id, t.presented_place, t.presented_moved_at) <> t.presented_binder
+                   THEN 'unknown'
+               WHEN t.application_id <> t.presented_application_id THEN 'wrong_application'
                WHEN t.revoked_at IS NOT NULL OR t.status <> 'enabled' OR t.application_disabled_at IS NOT NULL
                    THEN 'revoked'
                WHEN t.now >= t.idle_until OR t.now >= t.absolute_until THEN 'expired'
-               WHEN p.place > t.place THEN 'regressed'
-               WHEN p.place = t.place AND p.moved_at = t.moved_at THEN
+               WHEN t.presented_place > t.place THEN 'regressed'
+               WHEN t.presented_place = t.place AND t.presented_moved_at = t.moved_at THEN
                    CASE WHEN t.place = 0 OR $14::bigint = 0 OR t.now - t.moved_at >= $14::bigint
                         THEN 'moved' ELSE 'repeated' END
-               WHEN p.place >= t.place - 1 AND (
+               WHEN t.presented_place >= t.place - 1 AND (
                    ($14::bigint > 0 AND t.now - t.moved_at < $14::bigint)
-                   OR p.idempotency_hash = t.idempotency_hash
+                   OR t.presented_idempotency_hash = t.idempotency_hash
                ) THEN 'repeated'
                ELSE 'reused'
            END AS outcome
-    FROM timed t JOIN presented p ON p.session_id = t.id
+    FROM timed t
 )"""
 """The table of contract.md section 3, from the first reason to refuse to the last."""
 
@@ -94,24 +110,29 @@ _DECIDED = f"""decided AS MATERIALIZED (
 )"""
 """The rows as they are after the decision."""
 
-DECISION = f"WITH {PRESENTED}, {_FOUND}, {_TIMED}, {_JUDGED}, {_DECIDED}"
 
-_DECIDE = f"{DECISION} SELECT * FROM decided"
+def _decision(presented: str, found: str = _FOUND) -> str:
+    named = f"presented AS ({presented}), found AS MATERIALIZED ({found})"
+    return f"WITH {named}, {_TIMED}, {_JUDGED}, {_DECIDED}"
 
-_AT_ONCE = f"""{DECISION}, changed AS (
+
+_DECIDE = f"{_decision(_ONE)} SELECT * FROM decided"
+
+_CHANGED_AND_WRITTEN = f"""changed AS (
     UPDATE session AS s SET
         place = d.place, moved_at = d.moved_at, token_key_id = d.token_key_id, idempotency_hash = d.idempotency_hash,
         last_used_at = d.last_used_at, idle_until = d.idle_until, access_until = d.access_until,
         last_address = NULLIF(d.last_address, s.first_address), last_agent = NULLIF(d.last_agent, s.first_agent),
         revoked_at = d.revoked_at, revoked_reason = d.revoked_reason
-    FROM decided d
+    FROM settled d
     WHERE s.id = d.id AND (d.{_GRANTS} OR d.outcome = 'reused')
     RETURNING s.id, d.outcome, d.access_until
 ), written AS (
     INSERT INTO audit_event ({trail.COLUMNS})
     SELECT now, audit_kind, actor_kind, address, agent, request_id, user_id, application_id, id, '{{}}'
-    FROM decided WHERE audit_kind IS NOT NULL
-), reused AS MATERIALIZED (
+    FROM settled WHERE audit_kind IS NOT NULL
+)"""
+_APPENDED = f"""reused AS MATERIALIZED (
     SELECT id, access_until, row_number() OVER (ORDER BY id) AS number, count(*) OVER () AS total
     FROM changed WHERE outcome = 'reused'
 ), counter AS (
@@ -122,8 +143,16 @@ _AT_ONCE = f"""{DECISION}, changed AS (
     SELECT counter.position - reused.total + reused.number, '{log.EntryKind.SESSION}', reused.id, 0,
            reused.access_until + {log.GRACE_MS}
     FROM reused CROSS JOIN counter
-)
-SELECT * FROM decided"""
+)"""
+
+_AT_ONCE = f"""{_decision(_MANY, f"{_FOUND} SKIP LOCKED")},
+settled AS (SELECT * FROM decided WHERE outcome <> 'reused'), {_CHANGED_AND_WRITTEN}
+SELECT * FROM settled"""
+"""Of everyone whose session nobody else is changing. Not of a reuse, which waits for the counter of the feed."""
+
+_PATIENTLY = f"""{_decision(_MANY)},
+settled AS (SELECT * FROM decided), {_CHANGED_AND_WRITTEN}, {_APPENDED}
+SELECT * FROM settled"""
 
 _CHANGE = """UPDATE session SET
         place = $2, moved_at = $3, token_key_id = $4, idempotency_hash = $5, last_used_at = $6, idle_until = $7,
@@ -148,9 +177,10 @@ def refresh(presentation: Presentation, actor: Actor, policy: SessionPolicy) -> 
         *(token.session_id, token.place, token.moved_at, token.binder, presentation.application_id),
         *(presentation.idempotency_hash, presentation.next_token_key_id),
         *(actor.kind, actor.address, actor.agent, actor.request_id),
-        *(policy.access_token_lifetime, policy.idle_lifetime, policy.refresh_retry_window * 1000),
     )
-    rows = yield Combined(Statement(_AT_ONCE, args), lambda: _step_by_step(args))
+    common = (policy.access_token_lifetime, policy.idle_lifetime, policy.refresh_retry_window * 1000)
+    share = Share(Shared(_AT_ONCE, _PATIENTLY, common), token.session_id, args)
+    rows = yield Combined(share, lambda: _step_by_step((*args, *common)))
     return _outcome(rows[0]) if rows else RefreshRefused.UNKNOWN
 
 
