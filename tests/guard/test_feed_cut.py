@@ -66,6 +66,7 @@ class Network:
             for task in self._serving:
                 task.cancel()
             await asyncio.gather(*self._serving, return_exceptions=True)
+            await asyncio.sleep(0)  # what was aborted is closed in the next turn of the loop
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))
@@ -74,15 +75,28 @@ class Network:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until one side has ended."""
-        head = await reader.readline()
-        follows = b"/feed" in head
-        if follows and self._refusing:
-            writer.transport.abort()
-            return
-        answers, questions = await asyncio.open_connection("127.0.0.1", self.upstream)
-        questions.write(head)
-        if follows:
-            self._streams |= {writer, questions}
+        async with closed(writer):
+            head = await reader.readline()
+            follows = b"/feed" in head
+            if follows and self._refusing:
+                writer.transport.abort()
+                return
+            answers, questions = await asyncio.open_connection("127.0.0.1", self.upstream)
+            async with closed(questions):
+                questions.write(head)
+                if follows:
+                    self._streams |= {writer, questions}
+                await self._pass_on_both_ways(reader, questions, answers, writer, follows)
+        self._streams -= {writer, questions}
+
+    async def _pass_on_both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        questions: asyncio.StreamWriter,
+        answers: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        follows: bool,
+    ) -> None:
         ways = [
             asyncio.create_task(self._pass_on(source, target, follows))
             for source, target in ((reader, questions), (answers, writer))
@@ -93,9 +107,6 @@ class Network:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            self._streams -= {writer, questions}
-            writer.close()
-            questions.close()
 
     async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, follows: bool) -> None:
         with suppress(OSError):
@@ -104,6 +115,18 @@ class Network:
                     await self._flowing.wait()
                 target.write(data)
                 await target.drain()
+
+
+@asynccontextmanager
+async def closed(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """When the block has ended. What was written is sent before, unless the task is cancelled: nobody may read it."""
+    try:
+        yield
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+    finally:
+        writer.transport.abort()
 
 
 @dataclass(frozen=True, slots=True)
