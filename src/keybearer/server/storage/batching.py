@@ -30,7 +30,7 @@ Fetch = Callable[[Statement], Awaitable[Rows]]
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """A statement under way for `members`; `task` performs it, and is None when it is over."""
+    """A statement under way for `members`; `task` performs it. Neither is there any more when it is over."""
 
     members: Sequence["_Member"]
     task: "asyncio.Task[Any] | None"
@@ -38,6 +38,10 @@ class _Flight:
     @property
     def is_forsaken(self) -> bool:
         return all(member.rows.done() for member in self.members)
+
+    def land(self) -> None:
+        """Leaves no cycle of members behind, for which the garbage collector would have to stop everything."""
+        self.members, self.task = (), None
 
 
 @dataclass(slots=True, eq=False)
@@ -182,7 +186,7 @@ class Batches:
             task.uncancel()
             return ()
         finally:
-            flight.task = None
+            flight.land()
 
     def _answer(self, member: _Member, rows: Rows) -> None:
         if not member.rows.done():
