@@ -1,6 +1,7 @@
 """Refreshes that come at the same time may share a statement or a transaction. Each is answered as if it were alone."""
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -225,3 +226,20 @@ async def test_who_goes_away_harms_no_other(world: World) -> None:
             Moved,
             Repeated,
         }
+
+
+async def test_refreshes_leave_nothing_to_the_garbage_collector(world: World) -> None:
+    """Its rounds stop every request; what makes no cycles needs none (app.py sets them far apart)."""
+    logins = await logins_of_one_user(world, 40)
+    calls = [(login.presentation(), HOME) for login in logins]
+    await together(world, calls)
+    gc.collect()
+    gc.disable()
+    try:
+        for call in calls[:20]:
+            await world.storage.sessions.refresh(*call)
+        await together(world, calls[20:])
+        found = gc.collect()
+    finally:
+        gc.enable()
+    assert found < len(calls)

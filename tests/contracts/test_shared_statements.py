@@ -6,7 +6,7 @@ This is about one backend: an embedded file has one writer, whose transactions t
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from unittest import mock
@@ -31,6 +31,9 @@ pytestmark = pytest.mark.postgres
 
 W = POLICY.refresh_retry_window
 HANG = 60
+ENOUGH = batching.MAX_UNDER_WAY
+"""When so many refreshes are under way, who comes waits for the next statement."""
+
 LOCK_ALL = "LOCK TABLE session IN ACCESS EXCLUSIVE MODE"
 LOCK_SOME = "SELECT 1 FROM session WHERE id = ANY($1) FOR UPDATE"
 LOCK_FEED = "SELECT 1 FROM feed FOR UPDATE"
@@ -47,6 +50,17 @@ async def backend(request: pytest.FixtureRequest, postgres_databases: Databases)
     yield backend
     await backend.close_all()
     postgres_databases.release()
+
+
+@pytest.fixture(autouse=True)
+def slow_machine() -> Iterator[None]:
+    """Nothing is given up because it takes its time, unless that is what a test is about."""
+    with (
+        mock.patch.object(postgres, "CONNECT_TIMEOUT", 2 * HANG),
+        mock.patch.object(postgres, "STATEMENT_TIMEOUT", 2 * HANG),
+        mock.patch.object(batching, "SLOW", 2 * HANG),
+    ):
+        yield
 
 
 @asynccontextmanager
@@ -107,14 +121,27 @@ async def test_two_hundred_refreshes_at_once_are_a_few_statements(world: World) 
 async def test_those_who_come_while_one_is_under_way_go_together(world: World) -> None:
     logins = await logins_of_one_user(world, 50)
     async with held(world, LOCK_ALL):
-        tasks = present_all(logins[:1])
+        tasks = present_all(logins[:ENOUGH])
         await until_blocked(world)
-        for login in logins[1:]:
+        for login in logins[ENOUGH:]:
             tasks += present_all([login])
             await asyncio.sleep(0)
         assert not any(task.done() for task in tasks)
     assert {type(outcome) for outcome in await outcomes_of(tasks)} == {Moved}
     assert await fetch(world.backend.database_url, MOVES) == [(2,)]
+
+
+async def test_a_few_go_side_by_side(world: World) -> None:
+    logins = await logins_of_one_user(world, ENOUGH + 5)
+    tasks = []
+    async with held(world, LOCK_ALL):
+        for count, login in enumerate(logins[:ENOUGH], 1):
+            tasks += present_all([login])
+            await until_blocked(world, count)
+        tasks += present_all(logins[ENOUGH:])
+        await asyncio.sleep(0)
+    assert {type(outcome) for outcome in await outcomes_of(tasks)} == {Moved}
+    assert await fetch(world.backend.database_url, MOVES) == [(ENOUGH + 1,)]
 
 
 async def test_no_statement_has_more_members_than_the_bound(world: World) -> None:
@@ -141,14 +168,13 @@ async def test_one_that_the_server_or_the_driver_cannot_take_harms_no_other(worl
 async def test_who_must_wait_for_a_lock_holds_up_nobody(world: World) -> None:
     """More of them than the storage has connections."""
     logins = await logins_of_one_user(world, 50)
-    with mock.patch.object(postgres, "CONNECT_TIMEOUT", HANG):
-        async with held(world, LOCK_SOME, [login.id for login in logins[:30]]):
-            waiting = present_all(logins[:30])
-            await until_blocked(world)
-            others = present_all(logins[30:])
-            assert {type(outcome) for outcome in await outcomes_of(others)} == {Moved}
-            assert not any(task.done() for task in waiting)
-        assert {type(outcome) for outcome in await outcomes_of(waiting)} == {Moved}
+    async with held(world, LOCK_SOME, [login.id for login in logins[:30]]):
+        waiting = present_all(logins[:30])
+        await until_blocked(world)
+        others = present_all(logins[30:])
+        assert {type(outcome) for outcome in await outcomes_of(others)} == {Moved}
+        assert not any(task.done() for task in waiting)
+    assert {type(outcome) for outcome in await outcomes_of(waiting)} == {Moved}
 
 
 async def test_who_has_waited_for_a_lock_is_judged_by_what_its_holder_has_done(world: World) -> None:
@@ -180,17 +206,16 @@ async def test_a_reuse_that_waits_for_the_feed_holds_up_nobody(world: World, clo
 
 
 async def test_who_goes_away_while_he_waits_for_the_next_statement_is_not_in_it(world: World) -> None:
-    logins = await logins_of_one_user(world, 11)
+    before, after = await logins_of_one_user(world, ENOUGH), await logins_of_one_user(world, 10)
     async with held(world, LOCK_ALL):
-        tasks = present_all(logins[:1])
+        under_way = present_all(before)
         await until_blocked(world)
-        tasks += present_all(logins[1:])
+        waiting = present_all(after)
         await asyncio.sleep(0)
-        for task in tasks[1::2]:
+        for task in waiting[::2]:
             task.cancel()
-    outcomes = await outcomes_of(tasks)
-    assert {type(outcome) for outcome in outcomes[::2]} == {Moved}
-    assert [(await login.row()).place for login in logins] == [1, 0] * 5 + [1]
+    assert {type(outcome) for outcome in await outcomes_of(under_way + waiting[1::2])} == {Moved}
+    assert [(await login.row()).place for login in after] == [0, 1] * 5
 
 
 @pytest.mark.parametrize(("lock", "statements"), [(LOCK_ALL, 1), (LOCK_SOME, 2)])
@@ -200,14 +225,13 @@ async def test_a_statement_is_given_up_when_nobody_waits_for_it_any_more(
     """Of those who wait for locks, the storage lets a quarter of its ten connections do so at a time."""
     logins = await logins_of_one_user(world, 5)
     args = [] if lock is LOCK_ALL else [[login.id for login in logins]]
-    with mock.patch.object(postgres, "STATEMENT_TIMEOUT", 2 * HANG):
-        async with held(world, lock, *args):
-            tasks = present_all(logins)
-            await until_blocked(world, statements)  # one that is only on its way could not be taken back
-            for task in tasks:
-                task.cancel()
-            await outcomes_of(tasks)
-            await until_none_is_blocked(world)
+    async with held(world, lock, *args):
+        tasks = present_all(logins)
+        await until_blocked(world, statements)  # one that is only on its way could not be taken back
+        for task in tasks:
+            task.cancel()
+        await outcomes_of(tasks)
+        await until_none_is_blocked(world)
     assert [(await login.row()).place for login in logins] == [0] * 5
     assert {type(outcome) for outcome in await outcomes_of(present_all(logins))} == {Moved}
 
@@ -225,7 +249,7 @@ async def test_one_of_many_who_goes_away_leaves_the_others_their_statement(world
 
 
 async def test_who_goes_away_with_his_answer_at_hand_does_not_end_the_next_statement(world: World) -> None:
-    logins = await logins_of_one_user(world, 4)
+    logins = await logins_of_one_user(world, ENOUGH + 2)
 
     async def cancel_the_second() -> RefreshOutcome:
         outcome = await logins[0].present()
@@ -233,12 +257,13 @@ async def test_who_goes_away_with_his_answer_at_hand_does_not_end_the_next_state
         return outcome
 
     async with held(world, LOCK_ALL):
-        tasks = [asyncio.create_task(cancel_the_second()), *present_all(logins[1:2])]
+        tasks = [asyncio.create_task(cancel_the_second()), *present_all(logins[1:ENOUGH])]
         await until_blocked(world)
-        tasks += present_all(logins[2:])
+        tasks += present_all(logins[ENOUGH:])
         await asyncio.sleep(0)
-    outcomes = await outcomes_of(tasks)
-    assert [type(outcome) for outcome in outcomes] == [Moved, asyncio.CancelledError, Moved, Moved]
+    _, cancelled, *others = await outcomes_of(tasks)
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert {type(outcome) for outcome in others} == {Moved}
 
 
 def at_the_last_place(login: Login) -> PresentedToken:
@@ -264,15 +289,16 @@ async def test_who_goes_away_is_not_tried_alone(world: World) -> None:
 
 async def test_a_session_whose_first_presenter_has_gone_serves_the_next(world: World) -> None:
     login = await world.log_in()
-    other = await world.log_in()
+    others = await logins_of_one_user(world, ENOUGH)
     async with held(world, LOCK_ALL):
-        tasks = present_all([other])
+        under_way = present_all(others)
         await until_blocked(world)
-        tasks += present_all([login, login, login])
+        tasks = present_all([login, login, login])
         await asyncio.sleep(0)
-        tasks[1].cancel()
+        tasks[0].cancel()
     outcomes = await outcomes_of(tasks)
-    assert [type(outcome) for outcome in outcomes] == [Moved, asyncio.CancelledError, Moved, Repeated]
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, Moved, Repeated]
+    assert {type(outcome) for outcome in await outcomes_of(under_way)} == {Moved}
 
 
 # --- the end, and a server that hangs -------------------------------------------------------------------------------
@@ -281,9 +307,9 @@ async def test_a_session_whose_first_presenter_has_gone_serves_the_next(world: W
 async def test_closing_lets_finish_who_waits_for_the_next_statement(world: World) -> None:
     logins = await logins_of_one_user(world, 20)
     async with held(world, LOCK_ALL):
-        tasks = present_all(logins[:1])
+        tasks = present_all(logins[:ENOUGH])
         await until_blocked(world)
-        tasks += present_all(logins[1:])
+        tasks += present_all(logins[ENOUGH:])
         await asyncio.sleep(0)
         closing = asyncio.create_task(world.storage.close())
         await asyncio.sleep(0)
@@ -296,27 +322,28 @@ async def test_closing_lets_finish_who_waits_for_the_next_statement(world: World
 
 
 async def test_who_has_waited_too_long_is_told(world: World) -> None:
-    logins = await logins_of_one_user(world, 5)
+    before, after = await logins_of_one_user(world, ENOUGH), await logins_of_one_user(world, 4)
     with mock.patch.object(postgres, "CONNECT_TIMEOUT", PATIENCE):
         async with held(world, LOCK_ALL):
-            tasks = present_all(logins[:1])
+            under_way = present_all(before)
             await until_blocked(world)
-            tasks += present_all(logins[1:])
+            waiting = present_all(after)
             await asyncio.sleep(2 * PATIENCE)
-        outcomes = await outcomes_of(tasks)
-    assert [type(outcome) for outcome in outcomes] == [Moved] + [StorageUnavailable] * 4
-    assert [(await login.row()).place for login in logins] == [1, 0, 0, 0, 0]
+        assert {type(outcome) for outcome in await outcomes_of(waiting)} == {StorageUnavailable}
+        assert {type(outcome) for outcome in await outcomes_of(under_way)} == {Moved}
+    assert [(await login.row()).place for login in after] == [0] * 4
 
 
 async def test_a_connection_that_hangs_does_not_hold_up_the_others() -> None:
     async with on_a_server_of_its_own() as world:
         logins = await logins_of_one_user(world, 20)
-        async with frozen_backend(world):
-            hanging = present_all(logins[:1])
-            await asyncio.sleep(batching.SLOW)
-            assert {type(outcome) for outcome in await outcomes_of(present_all(logins[1:]))} == {Moved}
-            assert not hanging[0].done()
-        assert {type(outcome) for outcome in await outcomes_of(hanging)} == {Moved}
+        with mock.patch.object(batching, "SLOW", PATIENCE):
+            async with frozen_backend(world):
+                hanging = present_all(logins[:ENOUGH])
+                await asyncio.sleep(2 * PATIENCE)
+                assert {type(outcome) for outcome in await outcomes_of(present_all(logins[ENOUGH:]))} == {Moved}
+                assert not any(task.done() for task in hanging)
+            assert {type(outcome) for outcome in await outcomes_of(hanging)} == {Moved}
 
 
 @asynccontextmanager

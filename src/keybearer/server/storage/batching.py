@@ -19,7 +19,8 @@ MAX_BATCH = 128
 """Members of one statement; bounds how long the first of them waits for the last, and for how long rows are locked."""
 
 MAX_UNDER_WAY = 3
-"""Batches at a time, when the next one is full or those under way are slow."""
+"""Batches at a time. While fewer members than this are under way, who comes goes at once; else more than one batch is
+under way only when the next one is full or the others are slow."""
 
 SLOW = 1.0
 """Seconds after which a batch is not waited for any more: its connection may hang, where another one works."""
@@ -29,7 +30,7 @@ Fetch = Callable[[Statement], Awaitable[Rows]]
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """A statement under way for `members`; `task` performs it, and is None when it is over."""
+    """A statement under way for `members`; `task` performs it. Neither is there any more when it is over."""
 
     members: Sequence["_Member"]
     task: "asyncio.Task[Any] | None"
@@ -37,6 +38,10 @@ class _Flight:
     @property
     def is_forsaken(self) -> bool:
         return all(member.rows.done() for member in self.members)
+
+    def land(self) -> None:
+        """Leaves no cycle of members behind, for which the garbage collector would have to stop everything."""
+        self.members, self.task = (), None
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +73,7 @@ class Batches:
         self._waiting: deque[_Member] = deque()
         self._last: dict[UUID, _Member] = {}
         self._begun: list[float] = []
+        self._members_under_way = 0
         self._begins = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -95,8 +101,9 @@ class Batches:
             self._start(self._work())
 
     def _has_room(self) -> bool:
-        """One batch at a time makes the largest ones, which cost the server least."""
-        if not self._begun:
+        """A few go side by side, for none of them is faster for waiting. Of many, one batch at a time makes the largest
+        ones, which cost the server least."""
+        if self._members_under_way < MAX_UNDER_WAY:
             return True
         if len(self._begun) >= MAX_UNDER_WAY:
             return False
@@ -114,10 +121,12 @@ class Batches:
         while self._has_room() and (batch := self._next_batch()):
             begun = self._loop.time()
             self._begun.append(begun)
+            self._members_under_way += len(batch)
             try:
                 await self._perform(batch)
             finally:
                 self._begun.remove(begun)
+                self._members_under_way -= len(batch)
 
     def _next_batch(self) -> list[_Member]:
         batch: list[_Member] = []
@@ -177,7 +186,7 @@ class Batches:
             task.uncancel()
             return ()
         finally:
-            flight.task = None
+            flight.land()
 
     def _answer(self, member: _Member, rows: Rows) -> None:
         if not member.rows.done():
