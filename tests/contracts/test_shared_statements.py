@@ -31,6 +31,8 @@ pytestmark = pytest.mark.postgres
 
 W = POLICY.refresh_retry_window
 HANG = 60
+CONNECTIONS = 10
+"""Of the storage, all in all."""
 ENOUGH = batching.MAX_UNDER_WAY
 """When so many refreshes are under way, who comes waits for the next statement."""
 
@@ -271,6 +273,22 @@ def at_the_last_place(login: Login) -> PresentedToken:
     session, place = login.grant.session, (1 << 63) - 1
     binder = make_binder(session.nonce, session.id.bytes, place, session.moved_at)
     return replace(login.token, place=place, binder=binder)
+
+
+async def test_who_goes_away_while_there_is_no_connection_is_not_in_the_statement(world: World) -> None:
+    logins = await logins_of_one_user(world, 3)
+    with mock.patch.object(postgres, "CONNECT_TIMEOUT", HANG):
+        async with held(world, LOCK_ALL):
+            others = [asyncio.create_task(world.storage.sessions.find(logins[0].id)) for _ in range(CONNECTIONS)]
+            await until_blocked(world, CONNECTIONS)
+            tasks = present_all(logins)
+            for _ in range(20):  # turns of the event loop, until they wait for a connection
+                await asyncio.sleep(0)
+            tasks[1].cancel()
+        outcomes = await outcomes_of(tasks)
+        await asyncio.gather(*others)
+    assert [type(outcome) for outcome in outcomes] == [Moved, asyncio.CancelledError, Moved]
+    assert (await logins[1].row()).place == 0
 
 
 async def test_who_goes_away_is_not_tried_alone(world: World) -> None:

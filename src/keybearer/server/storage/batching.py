@@ -25,7 +25,10 @@ under way only when the next one is full or the others are slow."""
 SLOW = 1.0
 """Seconds after which a batch is not waited for any more: its connection may hang, where another one works."""
 
-Fetch = Callable[[Statement], Awaitable[Rows]]
+Prepare = Callable[[], Statement | None]
+"""The statement, made when there is a connection for it; None when by then nobody waits for it any more."""
+
+Fetch = Callable[[Prepare], Awaitable[Rows]]
 
 
 @dataclass(slots=True, eq=False)
@@ -177,9 +180,8 @@ class Batches:
         flight = _Flight(members, task)
         for member in members:
             member.flight = flight
-        columns = zip(*(member.share.args for member in members), strict=True)
         try:
-            return await fetch(Statement(sql, (*map(list, columns), *self._shared.common)))
+            return await fetch(lambda: self._statement(sql, members))
         except asyncio.CancelledError:
             if task is None or not flight.is_forsaken:
                 raise
@@ -187,6 +189,13 @@ class Batches:
             return ()
         finally:
             flight.land()
+
+    def _statement(self, sql: str, members: Sequence[_Member]) -> Statement | None:
+        """Who has gone while there was no connection must not find it done: he may have moved on elsewhere."""
+        rows_of_args = [member.share.args for member in members if not member.rows.done()]
+        if not rows_of_args:
+            return None
+        return Statement(sql, (*map(list, zip(*rows_of_args, strict=True)), *self._shared.common))
 
     def _answer(self, member: _Member, rows: Rows) -> None:
         if not member.rows.done():

@@ -206,15 +206,16 @@ class PostgresStorage(Stores):
     async def _take_single(self, step: Step) -> Rows:
         if isinstance(step, Combined) and isinstance(step.at_once, Share):
             return await self._batches_of(step.at_once.statement).rows_for(step.at_once)
-        return await self._fetch(step)
+        return await self._fetch(lambda: step)
 
-    async def _fetch(self, step: Step) -> Rows:
+    async def _fetch(self, prepare: Callable[[], Step | None]) -> Rows:
         async with self._connection() as connection:
-            return await self._take(connection, STATEMENT_TIMEOUT, step)
+            step = prepare()
+            return () if step is None else await self._take(connection, STATEMENT_TIMEOUT, step)
 
-    async def _fetch_patiently(self, step: Step) -> Rows:
+    async def _fetch_patiently(self, prepare: Callable[[], Step | None]) -> Rows:
         async with _turn(self._waits, CONNECT_TIMEOUT, "The database does not keep up."):
-            return await self._fetch(step)
+            return await self._fetch(prepare)
 
     async def _take(self, connection: "Connection", seconds: float, step: Step) -> Rows:
         match step:
