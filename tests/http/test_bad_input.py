@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import socket
 
 import pytest
 
@@ -194,10 +196,39 @@ async def test_more_pipelined_requests_than_a_connection_may_have_waiting(world:
     assert (await world.info(None)).status_code == 401
 
 
-async def test_a_few_pipelined_requests_are_answered_in_order(world: World) -> None:
-    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    answer = await world.send_raw(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 9 + last)
-    assert answer.count(b"HTTP/1.1 200 ") == 10
+AT_ONCE, WAITING = "/health/live", f"{BASE}/sessions"
+"""Only the second one needs a task."""
+
+
+@pytest.mark.parametrize(
+    "paths", [[AT_ONCE] * 10, [WAITING] * 10, [WAITING, AT_ONCE] * 5, [AT_ONCE, AT_ONCE, WAITING, WAITING] * 3]
+)
+async def test_a_few_pipelined_requests_are_answered_in_order(world: World, paths: list[str]) -> None:
+    requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Request-Id: n{n}\r\n" for n, path in enumerate(paths)]
+    answer = await world.send_raw(("\r\n".join(requests) + "Connection: close\r\n\r\n").encode())
+    assert re.findall(rb"x-request-id: (\w+)", answer) == [b"n%d" % n for n in range(len(paths))]
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200" if path == AT_ONCE else b"403" for path in paths]
+
+
+async def send_until_closed(connection: socket.socket, data: bytes) -> None:
+    """Again and again, with time in between to be answered: more than may wait are refused."""
+    async with asyncio.timeout(60):
+        while True:
+            await asyncio.get_running_loop().sock_sendall(connection, data)
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("path", [AT_ONCE, WAITING])
+async def test_who_reads_no_answers_is_not_answered_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Nothing more of his is taken in once the buffers are full, and then his connection is closed."""
+    monkeypatch.setattr(protocol, "SEND_TIMEOUT", 0.3)
+    with socket.create_connection(world.address) as silent:
+        silent.setblocking(False)
+        requests = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * protocol.MAX_PIPELINED
+        with pytest.raises(ConnectionError):
+            await send_until_closed(silent, requests)
 
 
 @pytest.mark.parametrize(

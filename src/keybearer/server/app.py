@@ -37,7 +37,7 @@ from keybearer.server.flows.upkeep import KeyUse, Upkeep
 from keybearer.server.http.edge import Edge
 from keybearer.server.http.feed import CredentialFeed
 from keybearer.server.http.openapi import make_document
-from keybearer.server.http.protocol import DRAIN
+from keybearer.server.http.protocol import AT_ONCE, DRAIN
 from keybearer.server.http.public import Public
 from keybearer.server.http.request import Receive, RequestIds, RequestLimits, Scope, Send
 from keybearer.server.http.routes import Handlers, Route, make_routes
@@ -267,10 +267,12 @@ class App:
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         wake_at_once()
-        scope.setdefault("state", {}).update({UNREADY: self._become_unready, DRAIN: self._drain})
+        state = scope.setdefault("state", {})
+        state.update({UNREADY: self._become_unready, DRAIN: self._drain})
         try:
             async with running_service(self._settings, self._parts, self._metrics) as service:
                 self.service = service
+                state[AT_ONCE] = service.edge.at_once
                 _settle()
                 await send({"type": "lifespan.startup.complete"})
                 await receive()

@@ -8,6 +8,11 @@ import msgspec
 JSON = (b"content-type", b"application/json")
 NO_STORE = (b"cache-control", b"no-store")
 
+Header = tuple[bytes, bytes]
+
+Whole = tuple[int, list[Header], bytes]
+"""Status, headers and body of an answer, with what every answer carries."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -15,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     status: int
     body: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: tuple[Header, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +29,10 @@ class StreamedAnswer:
 
     status: int
     chunks: AsyncGenerator[bytes, None]
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: tuple[Header, ...]
 
 
-def answer_json(
-    document: object, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = (NO_STORE,)
-) -> Answer:
+def answer_json(document: object, *, status: int = 200, headers: tuple[Header, ...] = (NO_STORE,)) -> Answer:
     """A document; not to be stored by anyone unless `headers` says otherwise."""
     return Answer(status, _encode(document), (JSON, *headers))
 

@@ -1,5 +1,6 @@
-"""A request that has passed the checks which its route asks for."""
+"""A request that has passed the checks which its route asks for, and what answers it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from keybearer.credentials.access_token import AccessToken
 from keybearer.errors import AccessTokenError
 from keybearer.guard.state import ApiKeyState
+from keybearer.server.http.answer import Answer, StreamedAnswer
 from keybearer.server.http.request import Request
 
 
@@ -40,3 +42,13 @@ class Call:
         if self.token is None:
             raise TypeError("this route does not ask for an access token")
         return self.token
+
+
+Handler = Callable[[Call], Awaitable[Answer | StreamedAnswer]]
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """A handler that waits for nothing, so that no task is needed for its request (protocol.py). It reads no body."""
+
+    answer: Callable[[Call], Answer]

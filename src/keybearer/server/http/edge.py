@@ -7,16 +7,16 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from keybearer.errors import AccessTokenError, BodyTooLarge, InternalError, KeybearerError, MethodNotAllowed, NotFound
 from keybearer.guard._core import CredentialCheck, CredentialState, require_no_permissions
 from keybearer.server.domain.api_keys import require_guard_key
-from keybearer.server.http.answer import NO_STORE, Answer, StreamedAnswer, answer_json
+from keybearer.server.http.answer import NO_STORE, Answer, Header, StreamedAnswer, Whole, answer_json
 from keybearer.server.http.body import read_members
-from keybearer.server.http.call import Call
+from keybearer.server.http.call import AtOnce, Call
 from keybearer.server.http.cors import cors_headers, preflight
 from keybearer.server.http.request import ClientGone, Receive, Request, RequestIds, RequestLimits, Scope, Send
 from keybearer.server.http.routes import Needs, Route
@@ -59,6 +59,9 @@ class Edge:
     ) -> None:
         self._table = _table(routes)
         self._forwarded = [route for route in routes if route.forwarded is not None]
+        self._at_once = {
+            (route.method, route.path): (route, route.handler) for route in routes if isinstance(route.handler, AtOnce)
+        }
         self._state = state
         self._check = check
         self._limits = limits
@@ -87,19 +90,32 @@ class Edge:
         except ClientGone:
             self._report(request, operation, CLIENT_GONE, code, time.perf_counter() - started)
             return
-        except KeybearerError as error:
-            code = error.code
-            answer = _refuse(error, request, route)
-        except Exception:
-            log.exception("request failed", operation=operation, request_id=request.request_id)
-            code = InternalError.code
-            answer = _refuse(InternalError(), request, route)
+        except Exception as error:  # noqa: BLE001 (every request has its answer)
+            answer, code = _refuse(error, request, operation, route)
         if isinstance(answer, StreamedAnswer):  # how long it lasts is no measure of anything: counted as it begins
             self._report(request, operation, answer.status, code, time.perf_counter() - started)
             await self._stream(send, request, answer)
             return
-        await self._send(send, request, answer)
-        self._report(request, operation, answer.status, code, time.perf_counter() - started)
+        status, headers, body = self._whole(request, answer)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self._report(request, operation, status, code, time.perf_counter() - started)
+
+    def at_once(self, scope: Scope) -> Whole | None:
+        """The answer to a request for which nothing is waited for; None for any other, which is to be called."""
+        found = self._at_once.get((scope["method"], scope["path"]))
+        if found is None:
+            return None
+        route, handler = found
+        started = time.perf_counter()
+        request, code = Request(scope, _read_nothing, self._limits, self._request_ids), ""
+        try:
+            answer = self._answer_at_once(route, handler, Call(request))
+        except Exception as error:  # noqa: BLE001 (every request has its answer)
+            answer, code = _refuse(error, request, route.name, route)
+        whole = self._whole(request, answer)
+        self._report(request, route.name, answer.status, code, time.perf_counter() - started)
+        return whole
 
     def _find(self, path: str) -> tuple[Mapping[str, Route], str]:
         methods = self._table.get(path)
@@ -115,20 +131,27 @@ class Edge:
         return methods, parameter
 
     async def _answer(self, route: Route, call: Call) -> Answer | StreamedAnswer:
+        if isinstance(route.handler, AtOnce):
+            return self._answer_at_once(route, route.handler, call)
         request = call.request
-        request.check_headers()
-        request.check_declared_length()
-        passed = route.forwarded.admit(call) if route.forwarded is not None else None
-        if passed is not None:
-            return passed
+        _check_head(request)
         body = await request.body() if route.body is not None else b""
-        if route.needs is not Needs.NOTHING:
-            self._check_credentials(route, call)
+        self._check_credentials(route, call)
         if route.body is not None and (body or not route.body_optional):
             call.body = read_members(request, body, route.body)
         return await route.handler(call)
 
+    def _answer_at_once(self, route: Route, handler: AtOnce, call: Call) -> Answer:
+        _check_head(call.request)
+        passed = route.forwarded.admit(call) if route.forwarded is not None else None
+        if passed is not None:
+            return passed
+        self._check_credentials(route, call)
+        return handler.answer(call)
+
     def _check_credentials(self, route: Route, call: Call) -> None:
+        if route.needs is Needs.NOTHING:
+            return
         request = call.request
         call.now = self._now()
         key = self._check.verify_key(request.header(b"api-key"), request.header(b"origin"), call.now)
@@ -147,12 +170,11 @@ class Edge:
                 raise
             call.token_error = error
 
-    async def _send(self, send: Send, request: Request, answer: Answer) -> None:
+    def _whole(self, request: Request, answer: Answer) -> Whole:
         headers = self._headers(request, answer)
         if answer.status not in _NO_LENGTH:
-            headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+        return answer.status, headers, answer.body
 
     async def _stream(self, send: Send, request: Request, answer: StreamedAnswer) -> None:
         """Send a stream until it ends or the client has gone."""
@@ -168,7 +190,7 @@ class Edge:
         if not sending.cancelled():
             sending.result()
 
-    def _headers(self, request: Request, answer: Answer | StreamedAnswer) -> list[tuple[bytes, bytes]]:
+    def _headers(self, request: Request, answer: Answer | StreamedAnswer) -> list[Header]:
         return [
             *answer.headers,
             *cors_headers(self._state, request.headers.get(b"origin")),
@@ -212,9 +234,24 @@ async def _send_chunks(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _refuse(error: KeybearerError, request: Request, route: Route | None) -> Answer:
+def _check_head(request: Request) -> None:
+    request.check_headers()
+    request.check_declared_length()
+
+
+async def _read_nothing() -> dict[str, Any]:
+    raise TypeError("what is answered at once reads no body")
+
+
+def _refuse(error: Exception, request: Request, operation: str, route: Route | None) -> tuple[Answer, str]:
+    """The answer to a request that failed, and its code. What is no refusal is a fault of ours, and logged."""
+    if not isinstance(error, KeybearerError):
+        log.error("request failed", operation=operation, request_id=request.request_id, exc_info=error)
+        error = InternalError()
     answer = _problem(error, request)
-    return answer if route is None or route.forwarded is None else route.forwarded.refuse(error, answer)
+    if route is not None and route.forwarded is not None:
+        answer = route.forwarded.refuse(error, answer)
+    return answer, error.code
 
 
 def _problem(error: KeybearerError, request: Request) -> Answer:

@@ -1,5 +1,5 @@
 """uvicorn's HTTP protocol with a bound on what a stranger can send before a request is one, and on how long an answer
-waits for its reader; answers go in one write."""
+waits for its reader. Answers go in one write, and those that wait for nothing need no task."""
 
 import asyncio
 import http
@@ -8,13 +8,14 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from keybearer.server.http.answer import Whole
 from keybearer.server.http.request import WATCH
 
 MAX_HEAD_BYTES = 32_768
 """Bytes of a request line with its headers; the access token in it is 8 KiB at most."""
 
 MAX_PIPELINED = 16
-"""Requests of one connection that wait for the one before them."""
+"""Requests of one connection that wait for the one before them, or are answered at once before anybody else's turn."""
 
 HEAD_TIMEOUT = 15.0
 """Seconds for a request's head to arrive, from the connection's or the head's first byte."""
@@ -24,6 +25,10 @@ SEND_TIMEOUT = 30.0
 
 DRAIN = "keybearer.drain"
 """Where the application puts, in the state of its lifespan, what is to be called when the server shuts down."""
+
+AT_ONCE = "keybearer.at_once"
+"""Where the application puts, in the state of its lifespan, what answers a request that waits for nothing: it takes the
+scope, and answers None for any other request."""
 
 CLOSE = (b"connection", b"close")
 
@@ -55,32 +60,35 @@ class OneWrite:
         if cycle.response_started or message.get("more_body", False) or cycle.flow.write_paused or cycle.disconnected:
             await self._send_apart(message)
         else:
-            self._write(message.get("body", b""))
+            if self._start is None:
+                raise RuntimeError("the body of an answer comes after its start")
+            start = self._start
+            del cycle.send  # it holds the cycle that holds it: together they would wait for the garbage collector
+            write_whole(cycle, (start["status"], start["headers"], message.get("body", b"")))
 
     async def _send_apart(self, message: Any) -> None:
         if not self._cycle.response_started and self._start is not None:
             await self._stream(self._start)  # type: ignore[arg-type]
         await self._stream(message)
 
-    def _write(self, body: bytes) -> None:
-        cycle, start = self._cycle, self._start
-        if start is None:
-            raise RuntimeError("the body of an answer comes after its start")
-        headers = [*cycle.default_headers, *start["headers"]]
-        keep_alive = cycle.keep_alive and CLOSE not in headers
-        if not keep_alive and CLOSE not in headers:
-            headers.append(CLOSE)
-        head = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if head.count(b"\n") != len(headers) or head.count(b"\r") != len(headers):
-            raise RuntimeError("a header of the answer holds a line break")
-        content = b"" if cycle.scope["method"] == "HEAD" or start["status"] in _NO_BODY else body
-        cycle.transport.write(b"".join((_STATUS_LINES[start["status"]], head, b"\r\n", content)))
-        cycle.response_started = cycle.response_complete = True
-        del cycle.send  # it holds the cycle that holds it: together they would wait for the garbage collector
-        cycle.message_event.set()
-        if not keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+
+def write_whole(cycle: RequestResponseCycle, answer: Whole) -> None:
+    """Answer a request, and go on to the next one of its connection."""
+    status, own_headers, body = answer
+    headers = [*cycle.default_headers, *own_headers]
+    keep_alive = cycle.keep_alive and CLOSE not in headers
+    if not keep_alive and CLOSE not in headers:
+        headers.append(CLOSE)
+    head = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if head.count(b"\n") != len(headers) or head.count(b"\r") != len(headers):
+        raise RuntimeError("a header of the answer holds a line break")
+    content = b"" if cycle.scope["method"] == "HEAD" or status in _NO_BODY else body
+    cycle.transport.write(b"".join((_STATUS_LINES[status], head, b"\r\n", content)))
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    if not keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -94,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
         self._watcher: Callable[[], None] | None = None
+        self._answered_at_once = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -120,6 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_send_timer()
 
     def data_received(self, data: bytes) -> None:
+        self._answered_at_once = 0
         super().data_received(data)
         if not self._in_head:
             self._watch_for_idleness()
@@ -143,8 +153,22 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too many requests wait on one connection")  # a fault of the request: 400, and closed
         self.scope["state"][WATCH] = self.watch
         super().on_headers_complete()
-        if self.cycle is not None:
-            self.cycle.send = OneWrite(self.cycle)  # type: ignore[method-assign]  # the task that sends starts later
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        answer = self._answer_at_once(cycle) if app is self.app else None
+        if answer is not None:
+            write_whole(cycle, answer)
+            return
+        cycle.send = OneWrite(cycle)  # type: ignore[method-assign]
+        super()._start_asgi_task(cycle, app)
+
+    def _answer_at_once(self, cycle: RequestResponseCycle) -> Whole | None:
+        """None where that cannot be; for a reader, too, who leaves the buffer of his answers full: he is waited for."""
+        at_once: Callable[[Any], Whole | None] | None = self.app_state.get(AT_ONCE)
+        if at_once is None or cycle.flow.write_paused or self._answered_at_once >= MAX_PIPELINED:
+            return None
+        self._answered_at_once += 1
+        return at_once(cycle.scope)
 
     def on_response_complete(self) -> None:
         """uvicorn reads on after every answer; as long as requests wait, no more of them are taken in."""

@@ -22,16 +22,16 @@ class Public:
     is_ready: Callable[[], bool]
     openapi: Callable[[], object]
 
-    async def get_jwks(self, call: Call) -> Answer:
+    def get_jwks(self, call: Call) -> Answer:
         return answer_json(self.keyring.current.key_set.to_jwks(), headers=_CACHEABLE)
 
-    async def get_live(self, call: Call) -> Answer:
+    def get_live(self, call: Call) -> Answer:
         return answer_json(Health("live"))
 
-    async def get_ready(self, call: Call) -> Answer:
+    def get_ready(self, call: Call) -> Answer:
         if self.is_ready():
             return answer_json(Health("ready"))
         return answer_json(Health("unavailable"), status=503)
 
-    async def get_openapi(self, call: Call) -> Answer:
+    def get_openapi(self, call: Call) -> Answer:
         return answer_json(self.openapi(), headers=_CACHEABLE)

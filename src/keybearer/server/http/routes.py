@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from keybearer import errors
 from keybearer.errors import KeybearerError
 from keybearer.server.http.answer import Answer
-from keybearer.server.http.call import Call
+from keybearer.server.http.call import AtOnce, Call, Handler
 from keybearer.server.http.feed import CredentialFeed
 from keybearer.server.http.public import Public
 from keybearer.server.http.sessions import Sessions
-from keybearer.server.http.tokens import Handler, Tokens
+from keybearer.server.http.tokens import Tokens
 from keybearer.server.http.users import Users
 from keybearer.server.http.verify import METHOD_HEADER, Verify
 from keybearer.wire.documents import (
@@ -104,7 +104,7 @@ class Route:
     path: str
     name: str
     summary: str
-    handler: Handler
+    handler: Handler | AtOnce
     needs: Needs
     codes: Codes
     answer: Any
@@ -151,7 +151,7 @@ def make_routes(base: str, handlers: Handlers) -> Sequence[Route]:
               Document[SessionAttributes], LoginRequest),
         Route("POST", token + "/refresh", "refresh", "Refresh", tokens.post_refresh, Needs.KEY, REFRESH_CODES,
               Document[SessionAttributes], RefreshRequest, headers=("Idempotency-Key",)),
-        Route("GET", token + "/info", "inspectToken", "Token info", tokens.get_info, both, (),
+        Route("GET", token + "/info", "inspectToken", "Token info", AtOnce(tokens.get_info), both, (),
               Document[TokenAttributes]),
         Route("POST", token + "/revoke", "revoke", "Revoke (log out)", tokens.revoke_session,
               Needs.KEY_AND_ANY_TOKEN, REVOKE_CODES, Document[RevocationAttributes], RevokeRequest,
@@ -170,8 +170,8 @@ def make_routes(base: str, handlers: Handlers) -> Sequence[Route]:
               feed.get_snapshot, Needs.GUARD_KEY, (errors.Overloaded,), Snapshot, headers=("If-None-Match",)),
         Route("GET", base + "/feed", "followFeed", "The credential feed: what changes", feed.get_stream,
               Needs.GUARD_KEY, (errors.Overloaded,), str, headers=("Last-Event-ID",), media_type=CONTENT_TYPE),
-        Route("GET", base + "/verify", "verify", "Forward authentication, for proxies", verify.get_verify, Needs.CALLER,
-              (), None, texts=(METHOD_HEADER,), forwarded=verify),
+        Route("GET", base + "/verify", "verify", "Forward authentication, for proxies",
+              AtOnce(verify.get_verify), Needs.CALLER, (), None, texts=(METHOD_HEADER,), forwarded=verify),
         *_make_public_routes(handlers.public),
     )
     # fmt: on
@@ -180,12 +180,13 @@ def make_routes(base: str, handlers: Handlers) -> Sequence[Route]:
 def _make_public_routes(public: Public) -> Sequence[Route]:
     # fmt: off
     return (
-        Route("GET", "/.well-known/jwks.json", "getJwks", "The public keys", public.get_jwks, Needs.NOTHING, (),
+        Route("GET", "/.well-known/jwks.json", "getJwks", "The public keys", AtOnce(public.get_jwks), Needs.NOTHING, (),
               dict[str, Any]),
-        Route("GET", "/health/live", "getLive", "Whether the process runs", public.get_live, Needs.NOTHING, (), Health),
-        Route("GET", "/health/ready", "getReady", "Whether the process can answer", public.get_ready, Needs.NOTHING,
-              (), Health),
-        Route("GET", "/openapi.json", "getOpenapi", "This contract", public.get_openapi, Needs.NOTHING, (),
+        Route("GET", "/health/live", "getLive", "Whether the process runs", AtOnce(public.get_live), Needs.NOTHING, (),
+              Health),
+        Route("GET", "/health/ready", "getReady", "Whether the process can answer", AtOnce(public.get_ready),
+              Needs.NOTHING, (), Health),
+        Route("GET", "/openapi.json", "getOpenapi", "This contract", AtOnce(public.get_openapi), Needs.NOTHING, (),
               dict[str, Any]),
     )
     # fmt: on

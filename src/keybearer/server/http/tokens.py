@@ -1,7 +1,6 @@
 """/oauth/token: log in, refresh, token info, revoke."""
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from keybearer.errors import AccessTokenMissing, MalformedRequest, ValidationFailed
@@ -10,7 +9,7 @@ from keybearer.server.flows.issue import IssuedTokens
 from keybearer.server.flows.log_in import LogIn
 from keybearer.server.flows.refresh import Refresh
 from keybearer.server.flows.revoke import Revoke
-from keybearer.server.http.answer import Answer, StreamedAnswer, answer_json
+from keybearer.server.http.answer import Answer, answer_json
 from keybearer.server.http.call import Call
 from keybearer.server.http.request import Request
 from keybearer.server.http.times import rfc3339
@@ -25,8 +24,6 @@ from keybearer.wire.documents import (
     SessionAttributes,
     TokenAttributes,
 )
-
-Handler = Callable[[Call], Awaitable[Answer | StreamedAnswer]]
 
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{22,64}")
 
@@ -55,7 +52,7 @@ class Tokens:
             tokens = await self.refresh(body.refresh_token, idempotency_key, call.application_id, call.request.actor())
         return answer_json(_session_document(tokens))
 
-    async def get_info(self, call: Call) -> Answer:
+    def get_info(self, call: Call) -> Answer:
         token = call.access_token
         attributes = TokenAttributes(
             expires_in=token.expires_at - call.now // 1000,

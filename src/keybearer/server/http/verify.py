@@ -37,7 +37,7 @@ _NOBODY = _identity("", "", "", "")
 
 
 class Verify:
-    async def get_verify(self, call: Call) -> Answer:
+    def get_verify(self, call: Call) -> Answer:
         return Answer(204, b"", (NO_STORE, *_identity_of(call.access_token)))
 
     def admit(self, call: Call) -> Answer | None:
