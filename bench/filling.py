@@ -16,6 +16,7 @@ import asyncpg
 
 from keybearer.server.domain.ids import RANDOM_BYTES, uuid7
 from keybearer.server.domain.sessions import SessionPolicy
+from keybearer.server.flows.refresh import HASH_BYTES
 from keybearer.server.storage.schema import sqlite_path
 
 SESSIONS_OF_A_USER = 10
@@ -67,7 +68,7 @@ def _sessions(count: int, users: list[UUID], application_id: UUID, now: int, exp
         limit = made + absolute if number >= expired else now - _HOUR
         yield (
             *(uuid7(made, random.randbytes(RANDOM_BYTES)), random.choice(users), application_id, 3, made, 1, made),
-            *(made, min(made + idle, limit), limit, made + _HOUR, random.randbytes(16), random.randbytes(32)),
+            *(made, min(made + idle, limit), limit, made + _HOUR, random.randbytes(16), random.randbytes(HASH_BYTES)),
             *(f"203.0.113.{number % 256}", _AGENT),
         )
 

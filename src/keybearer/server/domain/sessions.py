@@ -44,8 +44,8 @@ class Session:
     """`nonce` (16 random bytes) binds refresh tokens to this row; `token_key_id` names the refresh-token key of the
     last move.
 
-    `idempotency_hash` is the SHA-256 of the Idempotency-Key of the last move. `access_until` is the latest `exp` of an
-    access token issued in the session.
+    `idempotency_hash` is the first half of the SHA-256 of the Idempotency-Key of the last move. `access_until` is the
+    latest `exp` of an access token issued in the session.
     """
 
     id: UUID

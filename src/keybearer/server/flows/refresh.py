@@ -12,6 +12,9 @@ from keybearer.server.flows.issue import IssuedTokens, TokenIssuer
 from keybearer.server.flows.present import ERRORS, present
 from keybearer.server.ports import SessionStore
 
+HASH_BYTES = 16
+"""Of the SHA-256 of an Idempotency-Key: nobody finds another key with the same ones, and every session holds them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
@@ -27,7 +30,7 @@ class Refresh:
         `idempotency_key` is the client's own name for this refresh; only its hash goes further. Raises the subclasses
         of RefreshTokenError; after RefreshTokenReused the session is over, for this process at once.
         """
-        idempotency_hash = sha256(idempotency_key.encode("ascii")).digest() if idempotency_key else None
+        idempotency_hash = _hash(idempotency_key) if idempotency_key else None
         presentation = present(refresh_token, self.issuer.keyring.current, application_id, idempotency_hash)
         outcome = await self.sessions.refresh(presentation, actor)
         match outcome:
@@ -39,3 +42,7 @@ class Refresh:
                 raise ERRORS[outcome]
             case _:
                 assert_never(outcome)
+
+
+def _hash(idempotency_key: str) -> bytes:
+    return sha256(idempotency_key.encode("ascii")).digest()[:HASH_BYTES]

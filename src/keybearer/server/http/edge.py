@@ -152,9 +152,9 @@ class Edge:
     def _check_credentials(self, route: Route, call: Call) -> None:
         if route.needs is Needs.NOTHING:
             return
-        request = call.request
+        api_key, authorization, origin = call.request.credentials
         call.now = self._now()
-        key = self._check.verify_key(request.header(b"api-key"), request.header(b"origin"), call.now)
+        key = self._check.verify_key(api_key, origin, call.now)
         call.key = key
         self._key_use.note(key.id)
         if route.needs is Needs.GUARD_KEY:
@@ -164,7 +164,7 @@ class Edge:
         if route.needs in (Needs.KEY, Needs.GUARD_KEY):
             return
         try:
-            call.token = self._check.verify_bearer(request.header(b"authorization"), key.application_id, call.now)
+            call.token = self._check.verify_bearer(authorization, key.application_id, call.now)
         except AccessTokenError as error:
             if route.needs is not Needs.KEY_AND_ANY_TOKEN:
                 raise

@@ -8,7 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from keybearer.server.http.answer import Whole
+from keybearer.server.http.answer import Header, Whole
 from keybearer.server.http.request import WATCH
 
 MAX_HEAD_BYTES = 32_768
@@ -26,9 +26,11 @@ SEND_TIMEOUT = 30.0
 DRAIN = "keybearer.drain"
 """Where the application puts, in the state of its lifespan, what is to be called when the server shuts down."""
 
+AnswerOf = Callable[[Any], Whole | None]
+"""Answers a request, by its scope, for which nothing is waited for; None for any other."""
+
 AT_ONCE = "keybearer.at_once"
-"""Where the application puts, in the state of its lifespan, what answers a request that waits for nothing: it takes the
-scope, and answers None for any other request."""
+"""Where the application puts an `AnswerOf`, in the state of its lifespan."""
 
 CLOSE = (b"connection", b"close")
 
@@ -62,33 +64,39 @@ class OneWrite:
         else:
             if self._start is None:
                 raise RuntimeError("the body of an answer comes after its start")
-            start = self._start
-            del cycle.send  # it holds the cycle that holds it: together they would wait for the garbage collector
-            write_whole(cycle, (start["status"], start["headers"], message.get("body", b"")))
+            self._write((self._start["status"], self._start["headers"], message.get("body", b"")))
 
     async def _send_apart(self, message: Any) -> None:
         if not self._cycle.response_started and self._start is not None:
             await self._stream(self._start)  # type: ignore[arg-type]
         await self._stream(message)
 
+    def _write(self, answer: Whole) -> None:
+        cycle = self._cycle
+        headers = [*cycle.default_headers, *answer[1]]
+        _write_whole(cycle.transport, answer, headers, keep_alive=cycle.keep_alive, method=cycle.scope["method"])
+        cycle.response_started = cycle.response_complete = True
+        del cycle.send  # it holds the cycle that holds it: together they would wait for the garbage collector
+        cycle.message_event.set()
+        cycle.on_response()
 
-def write_whole(cycle: RequestResponseCycle, answer: Whole) -> None:
-    """Answer a request, and go on to the next one of its connection."""
-    status, own_headers, body = answer
-    headers = [*cycle.default_headers, *own_headers]
-    keep_alive = cycle.keep_alive and CLOSE not in headers
-    if not keep_alive and CLOSE not in headers:
+
+def _write_whole(
+    transport: asyncio.Transport, answer: Whole, headers: list[Header], *, keep_alive: bool, method: str
+) -> None:
+    """Write an answer with these headers; if the connection is not kept, say so and close it."""
+    status, _, body = answer
+    if CLOSE in headers:
+        keep_alive = False
+    elif not keep_alive:
         headers.append(CLOSE)
     head = b"".join([b"%b: %b\r\n" % header for header in headers])
     if head.count(b"\n") != len(headers) or head.count(b"\r") != len(headers):
         raise RuntimeError("a header of the answer holds a line break")
-    content = b"" if cycle.scope["method"] == "HEAD" or status in _NO_BODY else body
-    cycle.transport.write(b"".join((_STATUS_LINES[status], head, b"\r\n", content)))
-    cycle.response_started = cycle.response_complete = True
-    cycle.message_event.set()
+    content = b"" if method == "HEAD" or status in _NO_BODY else body
+    transport.write(b"".join((_STATUS_LINES[status], head, b"\r\n", content)))
     if not keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
+        transport.close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -151,24 +159,49 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests wait on one connection")  # a fault of the request: 400, and closed
-        self.scope["state"][WATCH] = self.watch
-        super().on_headers_complete()
+        if not (self._may_answer_at_once() and self._answer_at_once()):
+            self.scope["state"][WATCH] = self.watch
+            super().on_headers_complete()
+
+    def _may_answer_at_once(self) -> bool:
+        """Not before an earlier request is answered, nor a reader who leaves the buffer of his answers full."""
+        return (
+            self._is_idle()
+            and not self.flow.write_paused
+            and self._answered_at_once < MAX_PIPELINED
+            and not self.parser.should_upgrade()
+        )
+
+    def _answer_at_once(self) -> bool:
+        """Without a cycle and a task. False for any request that needs them, or whose target is unusual."""
+        answer_of: AnswerOf | None = self.app_state.get(AT_ONCE)
+        path, _, query = self.url.partition(b"?")
+        if answer_of is None or b"#" in query:
+            return False
+        scope = self.scope
+        scope["method"] = method = self.parser.get_method().decode("ascii")
+        scope["path"], scope["raw_path"], scope["query_string"] = path.decode("latin-1"), path, query
+        answer = answer_of(scope)
+        if answer is None:
+            return False
+        self._answered_at_once += 1
+        headers = [*self.server_state.default_headers, *answer[1]]
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        _write_whole(self.transport, answer, headers, keep_alive=keep_alive, method=method)
+        self.on_response_complete()
+        return True
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle is not None:  # nobody reads the body of a request that was answered at once
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.cycle is not None:
+            super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        answer = self._answer_at_once(cycle) if app is self.app else None
-        if answer is not None:
-            write_whole(cycle, answer)
-            return
         cycle.send = OneWrite(cycle)  # type: ignore[method-assign]
         super()._start_asgi_task(cycle, app)
-
-    def _answer_at_once(self, cycle: RequestResponseCycle) -> Whole | None:
-        """None where that cannot be; for a reader, too, who leaves the buffer of his answers full: he is waited for."""
-        at_once: Callable[[Any], Whole | None] | None = self.app_state.get(AT_ONCE)
-        if at_once is None or cycle.flow.write_paused or self._answered_at_once >= MAX_PIPELINED:
-            return None
-        self._answered_at_once += 1
-        return at_once(cycle.scope)
 
     def on_response_complete(self) -> None:
         """uvicorn reads on after every answer; as long as requests wait, no more of them are taken in."""

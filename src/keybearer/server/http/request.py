@@ -57,7 +57,10 @@ class RequestIds:
 class Request:
     """Method, path and headers of one request, and its body on demand."""
 
-    __slots__ = ("_limits", "_receive", "_scope", "headers", "method", "path", "request_id")
+    __slots__ = ("_limits", "_receive", "_scope", "credentials", "headers", "method", "path", "request_id")
+
+    credentials: tuple[str | None, str | None, str | None]
+    """Api-Key, Authorization and Origin, once `check_headers` has gone well."""
 
     def __init__(self, scope: Scope, receive: Receive, limits: RequestLimits, fresh_id: Callable[[], str]) -> None:
         self._scope = scope
@@ -79,7 +82,9 @@ class Request:
         raw: Sequence[tuple[bytes, bytes]] = self._scope["headers"]
         if len(raw) != len(self.headers):
             self._join_repeated(raw)
-        require_once(*map(self.header, _CREDENTIALS))
+        api_key, authorization, origin = map(self.header, _CREDENTIALS)
+        require_once(api_key, authorization, origin)
+        self.credentials = api_key, authorization, origin
 
     def _join_repeated(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
         if sum(name == b"content-length" for name, _ in raw) > 1:
