@@ -76,14 +76,22 @@ def sqlite_bench() -> Iterator[Bench]:
 
 
 @contextmanager
-def postgres_bench() -> Iterator[Bench]:
+def durable_postgres() -> Iterator[TemporaryServer]:
     """A PostgreSQL that waits for the disk at each commit, on the load's core."""
     server = TemporaryServer(_DURABLE, ("taskset", "-c", str(LOAD_CORE)))
     try:
-        with tempfile.TemporaryDirectory(prefix="keybearer-bench-", dir=Path.cwd()) as directory:
-            yield _bench("PostgreSQL", Path(directory), server.url())
+        yield server
     finally:
         server.close()
+
+
+@contextmanager
+def postgres_bench() -> Iterator[Bench]:
+    with (
+        durable_postgres() as server,
+        tempfile.TemporaryDirectory(prefix="keybearer-bench-", dir=Path.cwd()) as directory,
+    ):
+        yield _bench("PostgreSQL", Path(directory), server.url())
 
 
 def _bench(name: str, directory: Path, database: str) -> Bench:

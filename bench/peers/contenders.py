@@ -4,13 +4,15 @@ the faster way is taken."""
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.peers import hashes
 from bench.peers.contender import CHECK, LOGIN, REFRESH, Contender, Service, get, post_form, post_json
 from bench.peers.process import PeerProcess, prepare, python
-from bench.service import PASSWORD, Bench, generated_world, postgres_bench, sqlite_bench
+from bench.service import PASSWORD, Bench, durable_postgres, generated_world, postgres_bench, sqlite_bench
+from tests.support.postgres import TemporaryServer
 
 TOKENS = 1000
 USERS = 1000
@@ -30,9 +32,14 @@ def all_contenders(rounds: int) -> Iterator[list[Contender]]:
         ours = [stack.enter_context(bench) for bench in (sqlite_bench(), postgres_bench())]
         made = [_keybearer(bench, rounds) for bench in ours]
         for make in (_oidc_provider, _simplejwt, _oauth_toolkit, _fastapi_users, _better_auth):
-            directory = TemporaryDirectory(prefix="keybearer-bench-", dir=Path.cwd())
-            made.append(make(Path(stack.enter_context(directory)), rounds))
+            made.append(make(_directory(stack), rounds))
+        for make_with in (_simplejwt, _oauth_toolkit):
+            made.append(make_with(_directory(stack), rounds, stack.enter_context(durable_postgres())))
         yield made
+
+
+def _directory(stack: ExitStack) -> Path:
+    return Path(stack.enter_context(TemporaryDirectory(prefix="keybearer-bench-", dir=Path.cwd())))
 
 
 def _keybearer(bench: Bench, rounds: int) -> Contender:
@@ -90,13 +97,14 @@ def _oidc_provider(directory: Path, _: int) -> Contender:
     )
 
 
-def _simplejwt(directory: Path, rounds: int) -> Contender:
-    _prepare_django("simplejwt", directory, rounds)
+def _simplejwt(directory: Path, rounds: int, server: TemporaryServer | None = None) -> Contender:
+    peer = _Django("simplejwt", directory, server)
+    peer.prepare(rounds)
     return Contender(
-        "simplejwt, SQLite",
+        f"simplejwt, {peer.database}",
         "HS256; the stateless authentication, which reads no user; rotation and blacklist",
         directory,
-        lambda _: _gunicorn("simplejwt", directory),
+        lambda _: peer.start(),
         {
             CHECK: get("/info/"),
             REFRESH: post_json("/token/refresh/", "refresh"),
@@ -107,15 +115,16 @@ def _simplejwt(directory: Path, rounds: int) -> Contender:
     )
 
 
-def _oauth_toolkit(directory: Path, rounds: int) -> Contender:
-    _prepare_django("oauth_toolkit", directory, rounds)
+def _oauth_toolkit(directory: Path, rounds: int, server: TemporaryServer | None = None) -> Contender:
+    peer = _Django("oauth_toolkit", directory, server)
+    peer.prepare(rounds)
     key = (directory / "key").read_text().strip()
     client = {"client_id": "bench"}
     return Contender(
-        "django-oauth-toolkit, SQLite",
+        f"django-oauth-toolkit, {peer.database}",
         "a public client; introspection by a token with the scope for it; refresh tokens rotate",
         directory,
-        lambda _: _gunicorn("oauth_toolkit", directory),
+        lambda _: peer.start(),
         {
             CHECK: post_form("/o/introspect/", "token", fixed={}, Authorization=f"Bearer {key}"),
             REFRESH: post_form("/o/token/", "refresh_token", fixed={"grant_type": "refresh_token", **client}),
@@ -126,20 +135,37 @@ def _oauth_toolkit(directory: Path, rounds: int) -> Contender:
     )
 
 
-def _prepare_django(peer: str, directory: Path, rounds: int) -> None:
-    counts = map(str, (TOKENS, DJANGO_REFRESHES, rounds))
-    prepare("django", directory, python("django"), "prepare.py", peer, *counts, PASSWORD)
+@dataclass(frozen=True, slots=True)
+class _Django:
+    """A peer of Django's on a PostgreSQL of its own; without one, on SQLite."""
 
+    name: str
+    directory: Path
+    server: TemporaryServer | None
 
-def _gunicorn(peer: str, directory: Path) -> PeerProcess:
-    """The worker class that keeps connections open: the default one would make a new one for each request."""
-    options = ("--bind", "127.0.0.1:{port}", "--workers", "1", "--worker-class", "gthread", "--threads", "2")
-    command = (python("django"), "-m", "gunicorn", *options, "django.core.wsgi:get_wsgi_application()")
-    return PeerProcess("django", directory, command, {"DJANGO_SETTINGS_MODULE": f"{peer}_settings"})
+    @property
+    def database(self) -> str:
+        return "SQLite" if self.server is None else "PostgreSQL"
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        settings = {"DJANGO_SETTINGS_MODULE": f"{self.name}_settings"}
+        return settings if self.server is None else {**settings, "BENCH_POSTGRES": self.server.host}
+
+    def prepare(self, rounds: int) -> None:
+        counts = map(str, (TOKENS, DJANGO_REFRESHES, rounds))
+        command = (python("django"), "prepare.py", self.name, *counts, PASSWORD)
+        prepare("django", self.directory, command, self._environment)
+
+    def start(self) -> PeerProcess:
+        """The worker class that keeps connections open: the default one would make a new one for each request."""
+        options = ("--bind", "127.0.0.1:{port}", "--workers", "1", "--worker-class", "gthread", "--threads", "2")
+        command = (python("django"), "-m", "gunicorn", *options, "django.core.wsgi:get_wsgi_application()")
+        return PeerProcess("django", self.directory, command, self._environment)
 
 
 def _fastapi_users(directory: Path, _: int) -> Contender:
-    prepare("fastapi_users", directory, python("fastapi_users"), "prepare.py", str(TOKENS), PASSWORD)
+    prepare("fastapi_users", directory, (python("fastapi_users"), "prepare.py", str(TOKENS), PASSWORD))
     options = ("--port", "{port}", "--workers", "1", "--no-access-log")
     command = (python("fastapi_users"), "-m", "uvicorn", "app:app", *options)
     return Contender(
@@ -154,7 +180,7 @@ def _fastapi_users(directory: Path, _: int) -> Contender:
 
 
 def _better_auth(directory: Path, _: int) -> Contender:
-    prepare("better_auth", directory, "node", "prepare.js", str(TOKENS), PASSWORD)
+    prepare("better_auth", directory, ("node", "prepare.js", str(TOKENS), PASSWORD))
     command = ("node", "server.js", "{port}")
     return Contender(
         "better-auth, SQLite",

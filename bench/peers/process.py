@@ -18,9 +18,9 @@ PEERS = Path(__file__).parent
 START_SECONDS = 60.0
 
 
-def prepare(peer: str, directory: Path, *command: str) -> None:
+def prepare(peer: str, directory: Path, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Have a peer make its data."""
-    environment = {**os.environ, "BENCH_DIRECTORY": str(directory)}
+    environment = {**os.environ, "BENCH_DIRECTORY": str(directory), **(environment or {})}
     subprocess.run(command, cwd=PEERS / peer, env=environment, check=True)
 
 

@@ -30,7 +30,14 @@ _COLUMNS = {
     MEMORY: "memory, MB",
 }
 _PACKAGES = {
-    "django": ("django", "djangorestframework", "djangorestframework-simplejwt", "django-oauth-toolkit", "gunicorn"),
+    "django": (
+        "django",
+        "djangorestframework",
+        "djangorestframework-simplejwt",
+        "django-oauth-toolkit",
+        "psycopg",
+        "gunicorn",
+    ),
     "fastapi_users": ("fastapi-users", "fastapi", "sqlalchemy", "aiosqlite", "uvicorn"),
 }
 

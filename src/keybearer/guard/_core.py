@@ -146,6 +146,8 @@ class RememberedToken(msgspec.Struct, gc=False):
     ver: int
     mark: object = None
     """That of the revocations when it was not revoked."""
+    described: tuple[bytes, bytes] | None = None
+    """What token info says of it, before and after what changes from second to second; the service's."""
 
     @classmethod
     def of(cls, token: AccessToken) -> Self:

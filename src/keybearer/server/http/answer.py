@@ -7,6 +7,7 @@ import msgspec
 
 JSON = (b"content-type", b"application/json")
 NO_STORE = (b"cache-control", b"no-store")
+JSON_NOT_STORED = (JSON, NO_STORE)
 
 Header = tuple[bytes, bytes]
 

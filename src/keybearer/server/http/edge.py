@@ -164,7 +164,7 @@ class Edge:
         if route.needs in (Needs.KEY, Needs.GUARD_KEY):
             return
         try:
-            call.token = self._check.verify_bearer(authorization, key.application_id, call.now)
+            call.remembered = self._check.verify_remembered(authorization, key.application_id, call.now)
         except AccessTokenError as error:
             if route.needs is not Needs.KEY_AND_ANY_TOKEN:
                 raise
