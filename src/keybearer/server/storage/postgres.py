@@ -204,8 +204,8 @@ class PostgresStorage(Stores):
                         return await perform(operation, take)
 
     async def _take_single(self, step: Step) -> Rows:
-        if isinstance(step, Combined) and isinstance(step.at_once, Share):
-            return await self._batches_of(step.at_once.statement).rows_for(step.at_once)
+        if isinstance(step, Share):
+            return await self._batches_of(step.statement).rows_for(step)
         return await self._fetch(lambda: step)
 
     async def _fetch(self, prepare: Callable[[], Step | None]) -> Rows:
@@ -224,7 +224,7 @@ class PostgresStorage(Stores):
             case Repeat(sql, rows_of_args):
                 await connection.executemany(postgres_sql(sql, self._clock_sql), rows_of_args, timeout=seconds)
                 return ()
-            case Combined():
+            case Share():
                 raise TypeError("a statement is shared by operations of one statement only")
 
     def _batches_of(self, statement: Shared) -> Batches:

@@ -21,7 +21,7 @@ from keybearer.errors import StorageUnavailable
 from keybearer.server.domain.sessions import SessionPolicy
 from keybearer.server.ports import Clock, Randomness
 from keybearer.server.storage.dialects import sqlite_sql
-from keybearer.server.storage.statements import Access, Combined, Operation, Repeat, Rows, Statement, Step, Steps
+from keybearer.server.storage.statements import Access, Combined, Operation, Repeat, Rows, Share, Statement, Step, Steps
 from keybearer.server.storage.stores import Stores
 
 T = TypeVar("T")
@@ -85,6 +85,8 @@ def _take(connection: sqlite3.Connection, step: Step) -> Rows:
             return ()
         case Combined(_, step_by_step):
             return perform(connection, step_by_step())
+        case Share():
+            raise TypeError("a statement is shared by operations of one statement only")
 
 
 def _as_storage_error(error: Exception) -> Exception:
@@ -104,6 +106,40 @@ class _Job:
     future: "asyncio.Future[Any]"
     outcome: Any = None
     error: Exception | None = None
+
+
+class _Run:
+    """A job under way."""
+
+    def __init__(self, job: _Job) -> None:
+        self._job = job
+        self._steps = job.operation.start()
+
+    def go_on(self, connection: sqlite3.Connection, rows: Rows | None = None) -> Share | None:
+        """To the outcome, or to a statement that it shares with others: with the rows of that it goes on again."""
+        try:
+            step = next(self._steps) if rows is None else self._steps.send(rows)
+            while not isinstance(step, Share):
+                step = self._steps.send(_take(connection, step))
+        except StopIteration as done:
+            self._job.outcome = done.value
+            return None
+        return step
+
+
+_Sharing = tuple[_Run, Share]
+
+
+def _next_members(sharing: Sequence[_Sharing]) -> tuple[list[_Sharing], list[_Sharing]]:
+    """Those who share the first one's statement, one of each key, in their order; and all others."""
+    statement, keys = sharing[0][1].statement, set[UUID]()
+    together: list[_Sharing] = []
+    others: list[_Sharing] = []
+    for member in sharing:
+        fits = member[1].statement == statement and member[1].key not in keys
+        (together if fits else others).append(member)
+        keys.add(member[1].key)
+    return together, others
 
 
 def _resolve(jobs: Sequence[_Job]) -> None:
@@ -175,9 +211,20 @@ class _Worker:
             self._in_transaction(lambda job=job: self._perform_all([job]), [job])  # type: ignore[misc]
 
     def _perform_all(self, batch: list[_Job]) -> None:
-        for job in batch:
-            if not job.future.cancelled():  # whoever asked has gone, and must not find it done
-                job.outcome = perform(self._connection, job.operation.start())
+        # Whoever asked and has gone must not find it done.
+        runs = [_Run(job) for job in batch if not job.future.cancelled()]
+        sharing = [(run, share) for run in runs if (share := run.go_on(self._connection))]
+        while sharing:
+            together, sharing = _next_members(sharing)
+            sharing += self._perform_shared(together)
+
+    def _perform_shared(self, members: list[_Sharing]) -> list[_Sharing]:
+        """A statement for all of them; those who come to another one then."""
+        statement = members[0][1].statement
+        steps = statement.step_by_step([share.args for _, share in members], statement.common)
+        rows = {row["id"]: (row,) for row in perform(self._connection, steps)}
+        again = ((run, run.go_on(self._connection, rows.get(share.key.bytes, ()))) for run, share in members)
+        return [(run, share) for run, share in again if share is not None]
 
     def _in_transaction(self, work: Callable[[], None], batch: list[_Job]) -> bool:
         """Do `work` and commit. False when it raised, and might succeed with fewer members; nothing is left of it then.

@@ -45,17 +45,20 @@ class Shared:
     last ones, `common`, the same for all; the rows that it answers name their member in the column `id`.
 
     `at_once` waits for no lock that another transaction holds: for members that would have to wait it does nothing, and
-    answers no row. `patiently` does the same work and waits.
+    answers no row. `patiently` does the same work and waits. `step_by_step` does it for a database that has neither
+    (SQLite): it is given the arguments of each member, and the common ones.
     """
 
     at_once: str
     patiently: str
+    step_by_step: "Callable[[Sequence[tuple[object, ...]], tuple[object, ...]], Steps[Rows]]"
     common: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one member brings to a statement. Members with one key never share one."""
+    """What one member brings to a statement, and the key by which the rows name it. Members with one key never share
+    one."""
 
     statement: Shared
     key: UUID
@@ -67,11 +70,11 @@ class Combined:
     """The same work in two ways: one statement with changes in its WITH, which saves round trips and holds locks for a
     shorter time, or steps for a database that has no such statements (SQLite). Both answer the same rows."""
 
-    at_once: Statement | Share
+    at_once: Statement
     step_by_step: Callable[[], "Steps[Rows]"]
 
 
-Step = Statement | Repeat | Combined
+Step = Statement | Repeat | Combined | Share
 Steps = Generator[Step, Rows, T]
 
 

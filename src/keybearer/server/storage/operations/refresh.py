@@ -1,8 +1,12 @@
 """Refreshing: one decision on one locked row, by the table of contract.md section 3.
 
 The decision is SQL, the same on both databases, and is written for any number of presented tokens at once. PostgreSQL
-decides, changes and records in one statement; SQLite in a few, in the writer's transaction.
+decides, changes and records in one statement; SQLite decides in one, and changes and records in one each.
 """
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import chain
 
 from keybearer.server.domain.audit import Actor, AuditKind
 from keybearer.server.domain.sessions import (
@@ -16,7 +20,10 @@ from keybearer.server.domain.sessions import (
 )
 from keybearer.server.storage.operations import log, trail
 from keybearer.server.storage.rows import GRANTED_USER, SESSION, grant, session, uuid_of
-from keybearer.server.storage.statements import Access, Combined, Row, Rows, Share, Shared, Statement, Steps, operation
+from keybearer.server.storage.statements import Access, Repeat, Row, Rows, Share, Shared, Statement, Steps, operation
+
+MOST_AT_ONCE = 64
+"""Members of one statement on SQLite; a power of two."""
 
 _PRESENTED = {
     "session_id": "uuid",
@@ -34,14 +41,21 @@ _PRESENTED = {
 """What was presented, by whom: the columns of `presented` with their types, in the order of the arguments."""
 
 
-def _presented(value: str) -> str:
-    """Selects what was presented; `value` is made of the number and the type of an argument."""
-    columns = (value.format(number, kind) + f" AS {name}" for number, (name, kind) in enumerate(_PRESENTED.items(), 1))
-    return f"SELECT {', '.join(columns)}"
+_ARRAYS = ", ".join(f"unnest(${number}::{kind}[])" for number, kind in enumerate(_PRESENTED.values(), 1))
+_COMMON = 3
+"""Arguments that are the same for all: $12 to $14."""
 
 
-_ONE = _presented("${}::{}")
-_MANY = _presented("unnest(${}::{}[])")
+def _values(count: int) -> str:
+    """So many rows of single arguments. Those of all rows but the first come after the common ones."""
+    width = len(_PRESENTED)
+    firsts = (1, *(1 + width * row + _COMMON for row in range(1, count)))
+    return f"VALUES {', '.join(f'({_numbers(first, width)})' for first in firsts)}"
+
+
+def _numbers(first: int, count: int) -> str:
+    return ", ".join(f"${number}" for number in range(first, first + count))
+
 
 _FOUND = f"""
     SELECT {SESSION}, {GRANTED_USER}, u.status, a.disabled_at AS application_disabled_at,
@@ -112,7 +126,7 @@ _DECIDED = f"""decided AS MATERIALIZED (
 
 
 def _decision(presented: str, found: str = _FOUND) -> str:
-    named = f"presented AS ({presented}), found AS MATERIALIZED ({found})"
+    named = f"presented ({', '.join(_PRESENTED)}) AS ({presented}), found AS MATERIALIZED ({found})"
     return f"WITH {named}, {_TIMED}, {_JUDGED}, {_DECIDED}"
 
 
@@ -124,7 +138,11 @@ def _with_fewer_steps(decision: str) -> str:
     return decision
 
 
-_DECIDE = f"{_with_fewer_steps(_decision(_ONE))} SELECT * FROM decided"
+@cache
+def _decide(count: int) -> str:
+    """The decision alone, about so many."""
+    return f"{_with_fewer_steps(_decision(_values(count)))} SELECT * FROM decided"
+
 
 _CHANGED_AND_WRITTEN = f"""changed AS (
     UPDATE session AS s SET
@@ -153,6 +171,7 @@ _APPENDED = f"""reused AS MATERIALIZED (
     FROM reused CROSS JOIN counter
 )"""
 
+_MANY = f"SELECT {_ARRAYS}"
 _AT_ONCE = f"""{_decision(_MANY, f"{_FOUND} SKIP LOCKED")},
 settled AS (SELECT * FROM decided WHERE outcome <> 'reused'), {_CHANGED_AND_WRITTEN}
 SELECT * FROM settled"""
@@ -187,21 +206,31 @@ def refresh(presentation: Presentation, actor: Actor, policy: SessionPolicy) -> 
         *(actor.kind, actor.address, actor.agent, actor.request_id),
     )
     common = (policy.access_token_lifetime, policy.idle_lifetime, policy.refresh_retry_window * 1000)
-    share = Share(Shared(_AT_ONCE, _PATIENTLY, common), token.session_id, args)
-    rows = yield Combined(share, lambda: _step_by_step((*args, *common)))
+    rows = yield Share(Shared(_AT_ONCE, _PATIENTLY, _step_by_step, common), token.session_id, args)
     return _outcome(rows[0]) if rows else RefreshRefused.UNKNOWN
 
 
-def _step_by_step(args: tuple[object, ...]) -> Steps[Rows]:
-    rows = yield Statement(_DECIDE, args)
-    for row in rows:
-        if row["outcome"] in ("moved", "regressed", "repeated", "reused"):
-            yield Statement(_CHANGE, tuple(row[column] for column in _CHANGED_COLUMNS))
-        if row["audit_kind"] is not None:
-            yield Statement(_WRITE, tuple(row[column] for column in _WRITTEN_COLUMNS))
-        if row["outcome"] == "reused":
-            yield from log.append(log.session_entry(uuid_of(row["id"]), row["access_until"]))
+def _step_by_step(presented: Sequence[tuple[object, ...]], common: tuple[object, ...]) -> Steps[Rows]:
+    rows: list[Row] = []
+    for first, *others in _in_few_sizes(presented):
+        rows += yield Statement(_decide(1 + len(others)), (*first, *common, *chain.from_iterable(others)))
+    changed = [row for row in rows if row["outcome"] in ("moved", "regressed", "repeated", "reused")]
+    yield Repeat(_CHANGE, [tuple(map(row.__getitem__, _CHANGED_COLUMNS)) for row in changed])
+    written = [row for row in rows if row["audit_kind"] is not None]
+    yield Repeat(_WRITE, [tuple(map(row.__getitem__, _WRITTEN_COLUMNS)) for row in written])
+    reused = [log.session_entry(uuid_of(row["id"]), row["access_until"]) for row in rows if row["outcome"] == "reused"]
+    yield from log.append(*reused)
     return rows
+
+
+def _in_few_sizes(presented: Sequence[tuple[object, ...]]) -> Iterator[Sequence[tuple[object, ...]]]:
+    """In parts whose sizes are powers of two, so that a few statements serve for any number."""
+    done, size = 0, MOST_AT_ONCE
+    while done < len(presented):
+        while size > len(presented) - done:
+            size //= 2
+        yield presented[done : done + size]
+        done += size
 
 
 def _outcome(row: Row) -> RefreshOutcome:
