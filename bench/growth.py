@@ -29,8 +29,8 @@ ROUNDS = 3
 SIZES = (10_000, 1_000_000, 10_000_000)
 ENTRIES = 1_000_000
 TOKENS = 1000
-REFRESHES = 24_000
-SECONDS = 4
+REFRESHES = 15_000
+SECONDS = 2
 RECORD = Path(__file__).parent.parent / "docs" / "growth.md"
 
 _BYTES = {

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import client, guard, login_times, revocation
+from bench.bare import bare_server
 from bench.figures import Figures, machine
 from bench.load import Load, run_wrk
 from bench.service import PASSWORD, SERVER_CORE, Bench, RunningService, generated_world, postgres_bench, sqlite_bench
@@ -21,15 +22,26 @@ from keybearer.server.domain.audit import SERVICE
 from keybearer.server.domain.users import UserStatus
 
 ROUNDS = 3
+LOAD_SECONDS = 4
+REFRESH_SECONDS = 3
+GENTLE_SECONDS = 2
+INFO_BYTES = 620
+"""Of the document of a token info, about."""
 RECORD = Path(__file__).parent / "last.json"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 TOKENS = 1000
 REFRESHES = 24_000
-USERS = 1000
+GENTLE_REFRESHES = 12_000
+FRESH = 60_000
+"""Access tokens that are seen for the first time in a round: more than can be asked about."""
+USERS = 1500
+"""A user has 100 sessions at most; a new one ends the oldest."""
 REFUSALS = 60
 REVOCATIONS = 1000
 PAUSE = 2
-"""Milliseconds between an answer and the next request of a connection, on average, where the load is not full."""
+"""Milliseconds between an answer and the next token info of a connection, on average, where the load is not full."""
+REFRESH_PAUSE = 20
+"""The same for refreshes."""
 
 _OWN_HASH = """
 from keybearer.server.adapters.passwords.schemes import hash_password
@@ -59,11 +71,12 @@ def main() -> int:
             print(f"round {number + 1} of {ROUNDS}", flush=True)
             _measure_start(figures, sqlite)
             _measure_info(figures, sqlite, key[sqlite.name])
+            _measure_first_sight(figures, sqlite, key[sqlite.name], number)
             _measure_login(figures, sqlite, key[sqlite.name])
             _measure_refusals(figures, sqlite, key[sqlite.name], refusals)
             _measure_queue(figures, sqlite, key[sqlite.name])
             for bench, floor in ((sqlite, 4000), (postgres, 2000)):
-                _measure_refresh(figures, bench, key[bench.name], floor)
+                _measure_refresh(figures, bench, key[bench.name], floor, number)
             guard.measure(figures)
             client.measure(figures)
     with postgres_bench() as postgres:
@@ -95,6 +108,10 @@ async def _prepare(bench: Bench) -> str:
         for number in range(ROUNDS):
             refresh = await world.sessions(REFRESHES)
             bench.write(f"refresh{number}", [tokens.refresh_token for tokens in refresh])
+            gentle = await world.sessions(GENTLE_REFRESHES)
+            bench.write(f"gentle{number}", [tokens.refresh_token for tokens in gentle])
+            fresh = (world.issuer.issue(sessions[turn % TOKENS].grant) for turn in range(FRESH))
+            bench.write(f"fresh{number}", [tokens.access_token for tokens in fresh])
         await world.storage.users.set_status(disabled.id, UserStatus.DISABLED, SERVICE)
         return world.api_key
 
@@ -115,6 +132,9 @@ def _measure_info(figures: Figures, bench: Bench, api_key: str) -> None:
     with bench.start() as service:
         load = _info(service, bench, api_key, connections=32)
         figures.add("token info", load.rate, unit="/s", bound=20_000, at_least=True)
+        figures.add(
+            "token info, to a bare protocol on uvloop", load.rate / _bare(bench), unit="x", bound=0.7, at_least=True
+        )
         connections = round(0.7 * load.rate * (PAUSE + load.p50 / 32) / 1000)
         idle = _info(service, bench, api_key, connections=connections, pause=PAUSE)
         figures.add("token info at 70 % of capacity, p99", idle.p99, unit="ms", bound=5)
@@ -123,6 +143,22 @@ def _measure_info(figures: Figures, bench: Bench, api_key: str) -> None:
         figures.add("the same under a login flood, to idle", under_flood.p99 / idle.p99, unit="x", bound=2)
         full = _info_under_flood(service, bench, api_key, connections=4)
         figures.add("token info at full load under a login flood, p99", full.p99, unit="ms")
+
+
+def _bare(bench: Bench) -> float:
+    """What the same requests get at most, with answers of the same size."""
+    with bare_server(INFO_BYTES) as url:
+        return run_wrk("info", url, bench.directory / "access", "", connections=32, seconds=LOAD_SECONDS).rate
+
+
+def _measure_first_sight(figures: Figures, bench: Bench, api_key: str, number: int) -> None:
+    """Token info of tokens that the process has not seen before, and what it holds when it has seen so many."""
+    with bench.start() as service:
+        load = _info(service, bench, api_key, connections=32, data=f"fresh{number}")
+        if load.rate * LOAD_SECONDS > FRESH:
+            raise RuntimeError("too few tokens: this run measures nothing")
+        figures.add("token info, each token for the first time", load.rate, unit="/s")
+        figures.add("memory with 20,000 remembered tokens", service.memory() / 1e6, unit="MB")
 
 
 def _info_under_flood(service: RunningService, bench: Bench, api_key: str, *, connections: int, pause: int = 0) -> Load:
@@ -172,21 +208,35 @@ def _measure_queue(figures: Figures, bench: Bench, api_key: str) -> None:
         figures.add("memory with 500 logins in the queue", peak / 1e6, unit="MB", bound=250, at_least=False)
 
 
-def _measure_refresh(figures: Figures, bench: Bench, api_key: str, floor: float) -> None:
-    """One refresh each of distinct sessions, durable."""
-    number = len(figures.all[name].rounds) if (name := f"refresh, {bench.name}") in figures.all else 0
+def _measure_refresh(figures: Figures, bench: Bench, api_key: str, floor: float, number: int) -> None:
+    """One refresh each of distinct sessions, durable; then the p99 of those who leave a part of the capacity unused."""
+    name = f"refresh, {bench.name}"
     with bench.start() as service:
-        url = f"{service.url}/v1/api/oauth/token/refresh"
-        load = run_wrk("refresh", url, bench.directory / f"refresh{number}", api_key, connections=64, seconds=4)
-    load.require_success()
+        load = _refresh(service, bench, api_key, f"refresh{number}", connections=64)
+        # Of the time between two refreshes of a connection the answer takes about a fifth.
+        connections = round(0.7 * load.rate * REFRESH_PAUSE * 1.2 / 1000)
+        gentle = _refresh(service, bench, api_key, f"gentle{number}", connections=connections, pause=REFRESH_PAUSE)
     figures.add(name, load.rate, unit="/s", bound=floor, at_least=True)
     figures.add(f"{name}, p99", load.p99, unit="ms", bound=100, at_least=False)
+    figures.add(f"{name}, at part of capacity", gentle.rate / load.rate, unit="x")
+    figures.add(f"{name}, at part of capacity, p99", gentle.p99, unit="ms", bound=20)
 
 
-def _info(service: RunningService, bench: Bench, api_key: str, *, connections: int, pause: int = 0) -> Load:
-    url = f"{service.url}/v1/api/oauth/token/info"
-    data = bench.directory / "access"
-    load = run_wrk("info", url, data, api_key, connections=connections, seconds=4, pause=pause)
+def _refresh(
+    service: RunningService, bench: Bench, api_key: str, data: str, *, connections: int, pause: int = 0
+) -> Load:
+    url, file = f"{service.url}/v1/api/oauth/token/refresh", bench.directory / data
+    seconds = GENTLE_SECONDS if pause else REFRESH_SECONDS
+    load = run_wrk("refresh", url, file, api_key, connections=connections, seconds=seconds, pause=pause)
+    load.require_success()
+    return load
+
+
+def _info(
+    service: RunningService, bench: Bench, api_key: str, *, connections: int, pause: int = 0, data: str = "access"
+) -> Load:
+    url, file = f"{service.url}/v1/api/oauth/token/info", bench.directory / data
+    load = run_wrk("info", url, file, api_key, connections=connections, seconds=LOAD_SECONDS, pause=pause)
     load.require_success()
     return load
 

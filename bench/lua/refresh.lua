@@ -1,4 +1,5 @@
--- One refresh per session: the tokens come from the file that TOKENS names, a line each.
+-- One refresh per session: the tokens come from the file that the first argument names, a line each. A third argument
+-- is what it is in info.lua.
 local tokens = {}
 local next_token = 0
 
@@ -7,6 +8,9 @@ function init(args)
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"
   wrk.headers["Api-Key"] = args[2]
+  if args[3] then
+    function delay() return math.floor(-math.log(1 - math.random()) * args[3] + 0.5) end
+  end
 end
 
 function request()

@@ -189,9 +189,10 @@ async def test_what_is_no_http(world: World) -> None:
 
 
 async def test_more_pipelined_requests_than_a_connection_may_have_waiting(world: World) -> None:
-    """They are not kept: the connection is answered 400 and closed, and memory stays flat."""
+    """They are not kept: the connection is closed, and memory stays flat. No refusal is told, which would be taken for
+    the answer to one of them."""
     answer = await world.send_raw(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
-    assert b"HTTP/1.1 400 " in answer
+    assert b"HTTP/1.1 400 " not in answer
     assert answer.count(b"HTTP/1.1 200 ") < 100
     assert (await world.info(None)).status_code == 401
 

@@ -12,7 +12,8 @@ from keybearer.server.http.answer import Header, Whole
 from keybearer.server.http.request import WATCH
 
 MAX_HEAD_BYTES = 32_768
-"""Bytes of a request line with its headers; the access token in it is 8 KiB at most."""
+"""Bytes of a request line with its headers; the access token in it is 8 KiB at most. As many may come of a request with
+nothing of its body among them, as trailers do."""
 
 MAX_PIPELINED = 16
 """Requests of one connection that wait for the one before them, or are answered at once before anybody else's turn."""
@@ -38,6 +39,16 @@ _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 _NO_BODY = frozenset({204, 304})
+
+
+class _Nowhere(list[tuple[bytes, bytes]]):
+    """Keeps nothing."""
+
+    def append(self, _: tuple[bytes, bytes]) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()
 
 
 class OneWrite:
@@ -105,8 +116,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_bytes = 0
+        self._vain_bytes = 0
+        self._read_bytes = 0
         self._in_head = False
+        self._has_progress = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
         self._watcher: Callable[[], None] | None = None
@@ -120,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._stop_send_timer()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # which uvicorn leaves to itself after a reset, and all that hangs on it
         if self._watcher is not None:
             self._watcher()
 
@@ -137,31 +151,59 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_send_timer()
 
     def data_received(self, data: bytes) -> None:
-        self._answered_at_once = 0
+        self._answered_at_once, self._has_progress, self._read_bytes = 0, False, len(data)
         super().data_received(data)
+        if self._has_progress and not self._in_head:
+            self._vain_bytes = 0
+        else:
+            self._vain_bytes += len(data)
+            if self._vain_bytes > MAX_HEAD_BYTES:
+                self._refuse_head()
         if not self._in_head:
             self._watch_for_idleness()
-            return
-        if self._head_timer is None:  # a head that comes whole, as nearly all do, needs no timer
+        elif self._head_timer is None:  # a head that comes whole, as nearly all do, needs no timer
             self._start_timer()
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+
+    def _refuse_head(self) -> None:
+        """Not before the answers to earlier requests: it would be taken for one of them."""
+        if self._is_idle() and not self.transport.is_closing():
             self.transport.write(_REFUSAL)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """As `_refuse_head`."""
+        if self._is_idle():
+            super().send_400_response(msg)
+        else:
             self.transport.close()
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._head_bytes = 0
+        self._vain_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
+        if self._vain_bytes + self._read_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
+            self._refuse_head()
+        if self.transport.is_closing():
+            return  # whoever is told that the connection closes knows that nothing behind is done
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests wait on one connection")  # a fault of the request: 400, and closed
         if not (self._may_answer_at_once() and self._answer_at_once()):
-            self.scope["state"][WATCH] = self.watch
-            super().on_headers_complete()
+            self._go_the_long_way()
+        self.headers = _NOWHERE  # of trailers
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _go_the_long_way(self) -> None:
+        self._unset_keepalive_if_required()  # an answer at once, before in the same read, has begun to wait for more
+        self.scope["state"][WATCH] = self.watch
+        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # the parser leaves the body out, and would take it for the next request
 
     def _may_answer_at_once(self) -> bool:
         """Not before an earlier request is answered, nor a reader who leaves the buffer of his answers full."""
@@ -173,7 +215,8 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _answer_at_once(self) -> bool:
-        """Without a cycle and a task. False for any request that needs them, or whose target is unusual."""
+        """Without a cycle and a task. False for any request that needs them, or whose target is unusual; and for one
+        with which something goes wrong: it does so again on the long way, where it is logged."""
         answer_of: AnswerOf | None = self.app_state.get(AT_ONCE)
         path, _, query = self.url.partition(b"?")
         if answer_of is None or b"#" in query:
@@ -181,23 +224,34 @@ class BoundedProtocol(HttpToolsProtocol):
         scope = self.scope
         scope["method"] = method = self.parser.get_method().decode("ascii")
         scope["path"], scope["raw_path"], scope["query_string"] = path.decode("latin-1"), path, query
-        answer = answer_of(scope)
-        if answer is None:
+        try:
+            answer = answer_of(scope)
+            if answer is None:
+                return False
+            headers = [*self.server_state.default_headers, *answer[1]]
+            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            _write_whole(self.transport, answer, headers, keep_alive=keep_alive, method=method)
+        except Exception:  # noqa: BLE001 (nothing is written yet)
             return False
         self._answered_at_once += 1
-        headers = [*self.server_state.default_headers, *answer[1]]
-        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        _write_whole(self.transport, answer, headers, keep_alive=keep_alive, method=method)
         self.on_response_complete()
         return True
 
     def on_body(self, body: bytes) -> None:
-        if self.cycle is not None:  # nobody reads the body of a request that was answered at once
+        self._has_progress = True
+        if self._is_heard():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.cycle is not None:
+        self._has_progress = True
+        if self._is_heard():
             super().on_message_complete()
+
+    def _is_heard(self) -> bool:
+        """Not what comes behind the word that the connection closes; nor what belongs to a first request that was
+        answered at once, for which there is no cycle."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not self.transport.is_closing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.send = OneWrite(cycle)  # type: ignore[method-assign]

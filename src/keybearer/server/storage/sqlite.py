@@ -8,7 +8,8 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,18 @@ from keybearer.errors import StorageUnavailable
 from keybearer.server.domain.sessions import SessionPolicy
 from keybearer.server.ports import Clock, Randomness
 from keybearer.server.storage.dialects import sqlite_sql
-from keybearer.server.storage.statements import Access, Combined, Operation, Repeat, Rows, Share, Statement, Step, Steps
+from keybearer.server.storage.statements import (
+    Access,
+    Combined,
+    Operation,
+    Repeat,
+    Rows,
+    Share,
+    Shared,
+    Statement,
+    Step,
+    Steps,
+)
 from keybearer.server.storage.stores import Stores
 
 T = TypeVar("T")
@@ -115,6 +127,10 @@ class _Run:
         self._job = job
         self._steps = job.operation.start()
 
+    @property
+    def is_forsaken(self) -> bool:
+        return self._job.future.cancelled()
+
     def go_on(self, connection: sqlite3.Connection, rows: Rows | None = None) -> Share | None:
         """To the outcome, or to a statement that it shares with others: with the rows of that it goes on again."""
         try:
@@ -130,16 +146,15 @@ class _Run:
 _Sharing = tuple[_Run, Share]
 
 
-def _next_members(sharing: Sequence[_Sharing]) -> tuple[list[_Sharing], list[_Sharing]]:
-    """Those who share the first one's statement, one of each key, in their order; and all others."""
-    statement, keys = sharing[0][1].statement, set[UUID]()
-    together: list[_Sharing] = []
-    others: list[_Sharing] = []
+def _in_turns(sharing: Iterable[_Sharing]) -> Iterable[list[_Sharing]]:
+    """Those who share a statement, together; but of those with one key each in a turn of its own, in their order."""
+    turns: dict[tuple[Shared, int], list[_Sharing]] = {}
+    before: Counter[tuple[Shared, UUID]] = Counter()
     for member in sharing:
-        fits = member[1].statement == statement and member[1].key not in keys
-        (together if fits else others).append(member)
-        keys.add(member[1].key)
-    return together, others
+        statement, key = member[1].statement, member[1].key
+        turns.setdefault((statement, before[statement, key]), []).append(member)
+        before[statement, key] += 1
+    return turns.values()
 
 
 def _resolve(jobs: Sequence[_Job]) -> None:
@@ -215,11 +230,13 @@ class _Worker:
         runs = [_Run(job) for job in batch if not job.future.cancelled()]
         sharing = [(run, share) for run in runs if (share := run.go_on(self._connection))]
         while sharing:
-            together, sharing = _next_members(sharing)
-            sharing += self._perform_shared(together)
+            sharing = [again for members in _in_turns(sharing) for again in self._perform_shared(members)]
 
     def _perform_shared(self, members: list[_Sharing]) -> list[_Sharing]:
-        """A statement for all of them; those who come to another one then."""
+        """A statement for all of them who still wait; those who come to another one then."""
+        members = [(run, share) for run, share in members if not run.is_forsaken]
+        if not members:
+            return []
         statement = members[0][1].statement
         steps = statement.step_by_step([share.args for _, share in members], statement.common)
         rows = {row["id"]: (row,) for row in perform(self._connection, steps)}

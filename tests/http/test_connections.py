@@ -1,0 +1,184 @@
+"""What a connection carries, request by request, whatever stands in one read: with an application that writes down what
+it is asked."""
+
+import asyncio
+import re
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+
+from keybearer.server.http.answer import Whole
+from keybearer.server.http.protocol import AT_ONCE, DRAIN, MAX_HEAD_BYTES, BoundedProtocol
+
+HANG = 30
+NOW, SLOW, OTHER = "/now", "/slow", "/other"
+"""Answered at once; as soon as the test says so; by a task."""
+
+
+@dataclass(slots=True)
+class Application:
+    """Answers with the path, and with the bytes of the body."""
+
+    asked: list[str] = field(default_factory=list)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"].update({AT_ONCE: self.at_once, DRAIN: lambda: None})
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        self.asked.append(scope["path"])
+        self.headers = scope["headers"]
+        if scope["path"] == SLOW:
+            await self.release.wait()
+        text = scope["path"].encode()
+        await send({"type": "http.response.start", "status": 200, "headers": _length(text)})
+        await send({"type": "http.response.body", "body": text})
+
+    def at_once(self, scope: dict[str, Any]) -> Whole | None:
+        return (200, _length(b"now"), b"now") if scope["path"] == NOW else None
+
+
+def _length(text: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"content-length", b"%d" % len(text))]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    application: Application
+    server: uvicorn.Server
+    address: tuple[str, int]
+
+    async def send(self, *pieces: bytes) -> bytes:
+        """All that is answered, until the connection is closed."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            async with asyncio.timeout(HANG):
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(0.05)
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def served(keep_alive: float = HANG) -> AsyncIterator[Served]:
+    application = Application()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(
+            application,
+            http=BoundedProtocol,
+            lifespan="on",
+            log_config=None,
+            timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with asyncio.timeout(HANG):
+            while not server.started:
+                await asyncio.sleep(0.005)
+        try:
+            yield Served(application, server, listener.getsockname())
+        finally:
+            server.should_exit = True
+            application.release.set()
+            await serving
+
+
+def get(path: str, *headers: str, version: str = "1.1") -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/{version}", "Host: x", *headers, "", ""]).encode()
+
+
+def statuses(answers: bytes) -> list[bytes]:
+    return re.findall(rb"HTTP/1.1 (\d+)", answers)
+
+
+async def test_an_answer_under_way_outlives_the_wait_of_the_one_before_it() -> None:
+    async with served(keep_alive=0.2) as it:
+        sending = asyncio.create_task(it.send(get(NOW) + get(SLOW, "Connection: close")))
+        await asyncio.sleep(0.6)
+        it.application.release.set()
+        answers = await sending
+    assert statuses(answers) == [b"200", b"200"] and answers.endswith(b"/slow")
+
+
+@pytest.mark.parametrize("behind", [get(OTHER), get(NOW)])
+async def test_nothing_is_done_behind_the_word_that_the_connection_closes(behind: bytes) -> None:
+    """To HTTP/1.0 it is always said."""
+    async with served() as it:
+        answers = await it.send(get(NOW, "Connection: keep-alive", version="1.0") + behind)
+        assert it.application.asked == []
+    assert statuses(answers) == [b"200"] and b"connection: close" in answers
+
+
+@pytest.mark.parametrize("path", [NOW, OTHER])
+async def test_the_body_of_an_upgrade_is_no_request(path: str) -> None:
+    body = get("/smuggled")
+    async with served() as it:
+        head = get(path, "Connection: upgrade", "Upgrade: foo", f"Content-Length: {len(body)}")
+        answers = await it.send(head, body)
+        assert "/smuggled" not in it.application.asked
+    assert statuses(answers) == [b"200"] and b"connection: close" in answers
+
+
+async def test_a_reset_leaves_no_timer_behind() -> None:
+    async with served() as it:
+        _, writer = await asyncio.open_connection(*it.address)
+        writer.write(get(NOW))
+        connection = await first_connection(it.server)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        async with asyncio.timeout(HANG):
+            while it.server.server_state.connections:
+                await asyncio.sleep(0.01)
+        assert connection.timeout_keep_alive_task is None
+
+
+async def first_connection(server: uvicorn.Server) -> BoundedProtocol:
+    """Once it waits for a request."""
+    async with asyncio.timeout(HANG):
+        while True:
+            for connection in server.server_state.connections:
+                if isinstance(connection, BoundedProtocol) and connection.timeout_keep_alive_task is not None:
+                    return connection
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", [NOW, OTHER])
+async def test_a_large_head_that_comes_in_one_read(path: str) -> None:
+    async with served() as it:
+        answers = await it.send(get(path, "X: " + "y" * MAX_HEAD_BYTES))
+        assert it.application.asked == []
+    assert statuses(answers) == [b"431"]
+
+
+async def test_trailers_are_no_headers() -> None:
+    head = f"POST {OTHER} HTTP/1.1\r\nHost: x\r\nX-Who: head\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    async with served() as it:
+        answers = await it.send(head.encode() + b"1\r\nx\r\n0\r\nX-Who: trailer\r\n\r\n")
+        assert [value for name, value in it.application.headers if name == b"x-who"] == [b"head"]
+    assert statuses(answers) == [b"200"]
+
+
+async def test_trailers_that_never_end() -> None:
+    head = f"POST {SLOW} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: "
+    async with served() as it:
+        await it.send(head.encode(), *[b"y" * 10_000] * 5)
+
+
+@pytest.mark.parametrize("behind", [b"\x00garbage\r\n\r\n", get(OTHER, "X: " + "y" * MAX_HEAD_BYTES)])
+async def test_a_refusal_never_stands_in_the_place_of_an_answer_under_way(behind: bytes) -> None:
+    async with served() as it:
+        assert statuses(await it.send(get(SLOW) + behind)) == []
+        assert it.application.asked == [SLOW]
