@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Any, TypeVar
 
 from keybearer.server import app as composition
@@ -21,7 +22,7 @@ from keybearer.server.settings import Settings
 from keybearer.server.storage import sqlite
 from keybearer.server.storage.postgres import PostgresStorage
 from keybearer.server.storage.sqlite import SqliteStorage
-from keybearer.server.storage.statements import Access, Operation, Steps
+from keybearer.server.storage.statements import Access, Operation, Repeat, Rows, Statement, Step, Steps
 
 T = TypeVar("T")
 
@@ -32,7 +33,8 @@ UPKEEP = "KEYBEARER_TEST_UPKEEP"
 AMID_STATEMENT = "amid_statement"
 """Within three milliseconds of handing the first statement of a change to the database."""
 AMID_BATCH = "amid_batch"
-"""SQLite: one change of a transaction is done, and the next one begins."""
+"""SQLite: of a transaction that several share, a statement has changed something, and another that does begins.
+Refreshes that are done together have two of them."""
 BEFORE_COMMIT = "before_commit"
 """All statements of a change are done, and nothing is committed. A change of one statement commits itself on
 PostgreSQL: there it is the moment before that statement."""
@@ -59,7 +61,8 @@ class Fate:
 
     point: str = ""
     left: int = 0
-    done_in_batch: int = 0
+    is_in_batch: bool = False
+    changes_in_batch: int = 0
 
     @classmethod
     def parse(cls, text: str) -> "Fate":
@@ -86,13 +89,10 @@ class Fate:
         """The same operation, which passes by the points on its way."""
 
         def steps() -> Steps[T]:
-            if self.done_in_batch:
-                self.reach(AMID_BATCH)
             self.reach_soon(AMID_STATEMENT)
             if commits_itself:
                 self.reach(BEFORE_COMMIT)
             outcome = yield from operation.start()
-            self.done_in_batch += 1
             if not commits_itself:
                 self.reach(BEFORE_COMMIT)
             return outcome
@@ -104,12 +104,26 @@ FATE = Fate.parse(os.environ[VARIABLE]) if VARIABLE in os.environ else Fate()
 
 
 class _Worker(sqlite._Worker):
-    """Counts what one transaction has done so far."""
+    """Knows where a transaction begins."""
 
     def _perform_together(self, batch: list[sqlite._Job]) -> None:
         if batch and batch[0].operation.access not in _READS:
-            FATE.done_in_batch = 0
+            FATE.is_in_batch, FATE.changes_in_batch = len(batch) > 1, 0
         super()._perform_together(batch)
+
+
+def _watch_changes(take: Callable[[Connection, Step], Rows]) -> Callable[[Connection, Step], Rows]:
+    """Counts the statements that change something. On SQLite none of these begins with its conditions."""
+
+    def watched(connection: Connection, step: Step) -> Rows:
+        changes = isinstance(step, Statement | Repeat) and not step.sql.startswith(("SELECT", "WITH"))
+        if changes and FATE.is_in_batch and FATE.changes_in_batch:
+            FATE.reach(AMID_BATCH)
+        rows = take(connection, step)
+        FATE.changes_in_batch += changes
+        return rows
+
+    return watched
 
 
 class _Sqlite(SqliteStorage):
@@ -126,7 +140,6 @@ class _Postgres(PostgresStorage):
         if operation.access in _READS:
             return await super().run(operation)
         outcome = await super().run(FATE.watched(operation, commits_itself=operation.access in _SINGLE))
-        FATE.done_in_batch = 0
         FATE.reach(AFTER_COMMIT)
         return outcome
 
@@ -165,6 +178,7 @@ def main(arguments: Sequence[str]) -> None:
     composition.create_app = lambda: _App(create_app())  # type: ignore[assignment,return-value]
     patched: Any = sqlite
     patched._Worker = _Worker
+    patched._take = _watch_changes(sqlite._take)
     upkeep.INTERVAL = float(os.environ.get(UPKEEP, upkeep.INTERVAL))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     commands(list(arguments), prog_name="keybearer")
