@@ -16,7 +16,10 @@ MAX_HEAD_BYTES = 32_768
 nothing of its body among them, as trailers do."""
 
 MAX_PIPELINED = 16
-"""Requests of one connection that wait for the one before them, or are answered at once before anybody else's turn."""
+"""Requests of one connection that wait for the one before them."""
+
+AT_ONCE_IN_A_ROW = 1
+"""Requests of one read that are answered at once; those behind them have their turns, as everybody else has."""
 
 HEAD_TIMEOUT = 15.0
 """Seconds for a request's head to arrive, from the connection's or the head's first byte."""
@@ -210,7 +213,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return (
             self._is_idle()
             and not self.flow.write_paused
-            and self._answered_at_once < MAX_PIPELINED
+            and self._answered_at_once < AT_ONCE_IN_A_ROW
             and not self.parser.should_upgrade()
         )
 
