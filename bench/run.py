@@ -266,8 +266,9 @@ The service runs as installed, one worker pinned to one core; `wrk` (one thread)
 runs with `synchronous = FULL`, PostgreSQL with `fsync` and `synchronous_commit` on. Sessions are made by a generator;
 each refresh is of another session; token info takes {TOKENS} tokens in turn. Each figure is the median of {ROUNDS}
 rounds, with all figures interleaved. Logins are compared with raw hashes of the same cost on the same core, measured
-before and after. "At 70 % of capacity" connections pause between their requests, {PAUSE} ms on average, as clients do
-that know nothing of one another; everywhere else each asks again as soon as it is answered.
+before and after. "At 70 % of capacity" connections pause between their requests, {PAUSE} ms on average (refreshes "at
+part of capacity": {REFRESH_PAUSE} ms), as clients do that know nothing of one another; everywhere else each asks again
+as soon as it is answered.
 The guard is measured in processes of its own; revocations once, with two replicas on PostgreSQL and three guards.
 What the client adds to a request is measured before transports that answer without a network.
 

@@ -23,7 +23,7 @@ NOW, SLOW, OTHER = "/now", "/slow", "/other"
 
 @dataclass(slots=True)
 class Application:
-    """Answers with the path, and with the bytes of the body."""
+    """Answers with the path, and reads no body."""
 
     asked: list[str] = field(default_factory=list)
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -81,7 +81,7 @@ async def served(keep_alive: float = HANG) -> AsyncIterator[Served]:
             http=BoundedProtocol,
             lifespan="on",
             log_config=None,
-            timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
+            timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # a part of a second serves as well
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -18,9 +18,6 @@ nothing of its body among them, as trailers do."""
 MAX_PIPELINED = 16
 """Requests of one connection that wait for the one before them."""
 
-AT_ONCE_IN_A_ROW = 1
-"""Requests of one read that are answered at once; those behind them have their turns, as everybody else has."""
-
 HEAD_TIMEOUT = 15.0
 """Seconds for a request's head to arrive, from the connection's or the head's first byte."""
 
@@ -87,8 +84,8 @@ class OneWrite:
 
     def _write(self, answer: Whole) -> None:
         cycle = self._cycle
-        headers = [*cycle.default_headers, *answer[1]]
-        _write_whole(cycle.transport, answer, headers, keep_alive=cycle.keep_alive, method=cycle.scope["method"])
+        method = cycle.scope["method"]
+        _write_whole(cycle.transport, answer, cycle.default_headers, keep_alive=cycle.keep_alive, method=method)
         cycle.response_started = cycle.response_complete = True
         del cycle.send  # it holds the cycle that holds it: together they would wait for the garbage collector
         cycle.message_event.set()
@@ -96,10 +93,11 @@ class OneWrite:
 
 
 def _write_whole(
-    transport: asyncio.Transport, answer: Whole, headers: list[Header], *, keep_alive: bool, method: str
+    transport: asyncio.Transport, answer: Whole, defaults: list[Header], *, keep_alive: bool, method: str
 ) -> None:
-    """Write an answer with these headers; if the connection is not kept, say so and close it."""
-    status, _, body = answer
+    """Write an answer, the server's own headers first; if the connection is not kept, say so and close it."""
+    status, own, body = answer
+    headers = [*defaults, *own]
     if CLOSE in headers:
         keep_alive = False
     elif not keep_alive:
@@ -126,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
         self._watcher: Callable[[], None] | None = None
-        self._answered_at_once = 0
+        self._has_answered_at_once = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -154,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_send_timer()
 
     def data_received(self, data: bytes) -> None:
-        self._answered_at_once, self._has_progress, self._read_bytes = 0, False, len(data)
+        self._has_answered_at_once, self._has_progress, self._read_bytes = False, False, len(data)
         super().data_received(data)
         if self._has_progress and not self._in_head:
             self._vain_bytes = 0
@@ -209,11 +207,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # the parser leaves the body out, and would take it for the next request
 
     def _may_answer_at_once(self) -> bool:
-        """Not before an earlier request is answered, nor a reader who leaves the buffer of his answers full."""
+        """Not before an earlier request is answered, nor for a reader who leaves the buffer of his answers full.
+
+        And one of a read: those behind it have their turns, as everybody else has.
+        """
         return (
             self._is_idle()
             and not self.flow.write_paused
-            and self._answered_at_once < AT_ONCE_IN_A_ROW
+            and not self._has_answered_at_once
             and not self.parser.should_upgrade()
         )
 
@@ -231,12 +232,12 @@ class BoundedProtocol(HttpToolsProtocol):
             answer = answer_of(scope)
             if answer is None:
                 return False
-            headers = [*self.server_state.default_headers, *answer[1]]
             keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-            _write_whole(self.transport, answer, headers, keep_alive=keep_alive, method=method)
+            defaults = self.server_state.default_headers
+            _write_whole(self.transport, answer, defaults, keep_alive=keep_alive, method=method)
         except Exception:  # noqa: BLE001 (nothing is written yet)
             return False
-        self._answered_at_once += 1
+        self._has_answered_at_once = True
         self.on_response_complete()
         return True
 
@@ -257,7 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and not self.transport.is_closing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.send = OneWrite(cycle)  # type: ignore[method-assign]
+        cycle.send = OneWrite(cycle)  # type: ignore[method-assign]  # the task that sends starts later
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -1,7 +1,7 @@
 """Refreshing: one decision on one locked row, by the table of contract.md section 3.
 
 The decision is SQL, the same on both databases, and is written for any number of presented tokens at once. PostgreSQL
-decides, changes and records in one statement; SQLite decides in one, and changes and records in one each.
+decides, changes and records in one statement; SQLite decides in one, and has one for each change and each record.
 """
 
 from collections.abc import Iterator, Sequence
