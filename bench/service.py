@@ -32,6 +32,7 @@ from keybearer.server.flows.keyring import Keyring
 from keybearer.server.ports import Storage
 from keybearer.server.settings import load_settings
 from keybearer.server.storage.schema import migrate
+from tests.support.ports import free_port
 from tests.support.postgres import TemporaryServer
 
 SERVER_CORE = 0
@@ -116,8 +117,7 @@ class RunningService:
     def __init__(self, bench: Bench, extra: Mapping[str, str]) -> None:
         self._bench = bench
         self._extra = {f"KEYBEARER_{name.upper()}": value for name, value in extra.items()}
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.seconds_to_first_answer = 0.0
 

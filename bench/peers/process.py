@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import httpx2
 import psutil
 
 from bench.service import SERVER_CORE
+from tests.support.ports import free_port
 
 PEERS = Path(__file__).parent
 START_SECONDS = 60.0
@@ -33,8 +33,7 @@ class PeerProcess:
     """A peer's server; a context manager. `{port}` in the command stands for the port that it is to listen at."""
 
     def __init__(self, peer: str, directory: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port: int = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._command = [part.format(port=self._port) for part in command]
         self._peer = peer

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import httpx2
 from typer.testing import CliRunner
 
 from keybearer.server.cli.main import app
+from tests.support.ports import free_port
 
 PASSWORD = "correct horse battery"
 KEY_ENCRYPTION_KEY = "K" * 42 + "E"
@@ -116,9 +116,3 @@ class Serving:
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=WITHIN)
         return Ended(self.process.returncode, out, err)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

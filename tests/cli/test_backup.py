@@ -20,8 +20,9 @@ import pytest
 from keybearer.errors import KeybearerError
 from keybearer.guard import Credentials, Guard, Limits
 from keybearer.server.storage import schema
-from tests.cli.commands import KEY_ENCRYPTION_KEY, PASSWORD, WITHIN, Commands, Ended, Serving, free_port
+from tests.cli.commands import KEY_ENCRYPTION_KEY, PASSWORD, WITHIN, Commands, Ended, Serving
 from tests.support.databases import Databases
+from tests.support.ports import free_port
 from tests.support.postgres import COPIED, PROGRAMS, TemporaryServer
 from tests.support.secret_scan import Credential, Scanner
 

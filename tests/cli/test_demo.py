@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from keybearer.server.cli.demo_service import Home, _stop_left_behind
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +35,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        number: int = listener.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from keybearer.server.cli.demo_page import served
 from keybearer.server.cli.demo_service import Home, _stop_left_behind
-from tests.cli.commands import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 

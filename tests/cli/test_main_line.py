@@ -8,8 +8,9 @@ import httpx2
 import pytest
 
 from keybearer import __version__
-from tests.cli.commands import KEY_ENCRYPTION_KEY, PASSWORD, WITHIN, Commands, Serving, free_port
+from tests.cli.commands import KEY_ENCRYPTION_KEY, PASSWORD, WITHIN, Commands, Serving
 from tests.support.databases import Databases
+from tests.support.ports import free_port
 
 ORIGIN = "https://shop.example.com"
 
@@ -23,10 +24,14 @@ def commands(databases: Databases, tmp_path: Path) -> Commands:
     )
 
 
-def log_in(serving: Serving, key: str) -> httpx2.Response:
+def log_in(serving: Serving, key: str) -> dict[str, str]:
+    """What Jane is given: the attributes of her session."""
     body = {"username": "jane@example.com", "password": PASSWORD}
     headers = {"Api-Key": key, "Origin": ORIGIN}
-    return httpx2.post(f"{serving.url}/v1/api/oauth/token", json=body, headers=headers, trust_env=False)
+    answer = httpx2.post(f"{serving.url}/v1/api/oauth/token", json=body, headers=headers, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    attributes: dict[str, str] = answer.json()["data"]["attributes"]
+    return attributes
 
 
 def look(serving: Serving, key: str, token: str) -> tuple[int, str]:
@@ -57,13 +62,13 @@ def set_up(commands: Commands) -> tuple[str, str]:
 def test_from_nothing_to_a_revoked_session(commands: Commands) -> None:
     key, application_id = set_up(commands)
     with commands.serving() as serving:
-        session = log_in(serving, key).json()["data"]["attributes"]
+        session = log_in(serving, key)
         assert look(serving, key, session["accessToken"]) == (200, "")
         [listed] = commands.spawn("sessions", "list", "--user", "jane@example.com", "--json").json()
         assert listed["id"] == session["sessionId"] and listed["application"] == "Web shop"
         commands.spawn("sessions", "revoke", session["sessionId"], "--json").json()
         wait_for(serving, key, session["accessToken"], (401, "access_token_revoked"))
-        second = log_in(serving, key).json()["data"]["attributes"]
+        second = log_in(serving, key)
         commands.spawn("applications", "disable", application_id, "--json").json()
         wait_for(serving, key, second["accessToken"], (403, "application_disabled"))
         ended = serving.stop(signal.SIGTERM)

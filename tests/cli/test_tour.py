@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from keybearer.server.cli.tour_steps import Answer, Request, Visitor
 from keybearer.server.cli.transcript import HIDDEN, Shortener, StepRecord
 from tests.http.conftest import world as world
 from tests.http.world import PASSWORD, World
+from tests.support.ports import free_port
 
 COMPLETE = "The tour is complete: 13 steps, all as expected."
 WHOLE = re.compile(r"(eyJ|kb[prs]_)[A-Za-z0-9._-]{6,}|[A-Za-z0-9_-]{41,}")
@@ -46,8 +46,7 @@ def url_of(world: World) -> str:
 
 
 def dead_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 async def test_the_tour_of_a_service_is_complete(world: World) -> None:

@@ -4,12 +4,11 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.http.test_outage import outage as outage
 from tests.http.world import OPERATOR, ORIGIN, World, running
 from tests.support.backends import Backend
 from tests.support.outages import Outage
+from tests.support.ports import free_port
 from tests.support.programs import find_program
 
 START = Path(__file__).parents[2] / "examples" / "nginx-forward-auth" / "start.sh"
@@ -145,9 +145,7 @@ def started(nginx: str, keybearer: str, service: str) -> Iterator[tuple[str, int
 
 
 def free_address() -> tuple[str, int]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        address: tuple[str, int] = probe.getsockname()
-    return address
+    return "127.0.0.1", free_port()
 
 
 async def until_it_listens(address: tuple[str, int]) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.commands import free_port
 from tests.faults.scene import WITHIN
+from tests.support.ports import free_port
 from tests.support.programs import find_program
 
 ALL_SERVE = "/all-replicas-serve"

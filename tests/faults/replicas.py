@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tests.cli.commands import free_port
 from tests.faults import launcher
 from tests.faults.clocks import FURTHEST, TrueClock
 from tests.faults.ground import Ground
 from tests.faults.wire import ask_status
 from tests.stage.processes import ROOT
+from tests.support.ports import free_port
 
 READY_WITHIN = 120.0
 """Seconds; a start takes about one, and a busy machine some more."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from aiohttp import ClientSession
 
 from keybearer.server.domain.applications import Lifetimes
-from tests.cli.commands import free_port
 from tests.stage.control import Control
 from tests.stage.documents import Command, CommandEnded, Description, StageUser
 from tests.stage.faults import Faults, Gates
@@ -19,6 +18,7 @@ from tests.stage.pages import Pages, elsewhere
 from tests.stage.processes import EXAMPLE, KEYBEARER, Child, StageError, clean_environment, run_command
 from tests.stage.proxy import Proxy, Shared, make_session
 from tests.stage.serving import HOST, listening, of_everybody, of_origins
+from tests.support.ports import free_port
 
 LIFETIME = "KEYBEARER_ACCESS_TOKEN_LIFETIME"
 BASE_PATH = "KEYBEARER_BASE_PATH"

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -70,10 +70,15 @@ async function end(demo: ChildProcess): Promise<void> {
   await ended;
 }
 
+/**
+ * A port that the system gives to nobody else for the minute after: a connection that its server has ended leaves it in
+ * TIME-WAIT, from where only a server that names the port can have it.
+ */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
+  const server = createServer((connection) => connection.resume().end()).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
+  await once(connect(port, "127.0.0.1").resume(), "close");
   server.close();
   await once(server, "close");
   return port;
