@@ -81,7 +81,7 @@ async def served(keep_alive: float = HANG) -> AsyncIterator[Served]:
             http=BoundedProtocol,
             lifespan="on",
             log_config=None,
-            timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # a part of a second serves as well
+            timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # call_later takes parts too
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -258,7 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and not self.transport.is_closing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.send = OneWrite(cycle)  # type: ignore[method-assign]  # the task that sends starts later
+        cycle.send = OneWrite(cycle)  # type: ignore[method-assign]  # its method, replaced before any call
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
