@@ -62,26 +62,31 @@ Answers = Counter[str]
 
 def _login(orders: FloodOrders, chance: Random) -> bytes:
     """Of somebody who is not there, from an address that nobody has come from."""
-    headers = {"Api-Key": orders.api_key, "X-Forwarded-For": _address(chance)}
+    headers = {"Api-Key": orders.api_key, **_from_anywhere(chance)}
     body = {"username": f"{chance.getrandbits(64):x}@example.org", "password": "a guess, and a wrong one"}
     return Request("POST", _BASE, headers, body).text("keep-alive")
 
 
-def _address(chance: Random) -> str:
-    return ".".join(str(part) for part in (11, *chance.getrandbits(24).to_bytes(3)))
+def _from_anywhere(chance: Random) -> dict[str, str]:
+    """What a proxy says of one of many senders."""
+    return {"X-Forwarded-For": ".".join(str(part) for part in (11, *chance.getrandbits(24).to_bytes(3)))}
 
 
 def _key(orders: FloodOrders, chance: Random) -> bytes:
     """An Api-Key that could be one."""
-    headers = {"Api-Key": make_api_key(ApiKeyKind.PUBLISHABLE, chance.randbytes(32)), "Authorization": "Bearer a.b.c"}
-    return Request("GET", f"{_BASE}/info", headers).text("keep-alive")
+    api_key = make_api_key(ApiKeyKind.PUBLISHABLE, chance.randbytes(32))
+    return _inspect(api_key, "a.b.c", chance)
 
 
 def _access_token(orders: FloodOrders, chance: Random) -> bytes:
     """Signed by somebody else in the name of the service's key."""
     head, payload, _ = orders.access_token.split(".")
     forged = f"{head}.{payload}.{encode_base64url(chance.randbytes(64))}"
-    headers = {"Api-Key": orders.api_key, "Authorization": f"Bearer {forged}"}
+    return _inspect(orders.api_key, forged, chance)
+
+
+def _inspect(api_key: str, access_token: str, chance: Random) -> bytes:
+    headers = {"Api-Key": api_key, "Authorization": f"Bearer {access_token}", **_from_anywhere(chance)}
     return Request("GET", f"{_BASE}/info", headers).text("keep-alive")
 
 
@@ -90,7 +95,7 @@ def _refresh_token(orders: FloodOrders, chance: Random) -> bytes:
     good = decode_base64url(orders.refresh_token.removeprefix(PREFIX))
     assert good is not None
     forged = PREFIX + encode_base64url(good[:-_MADE_UP] + chance.randbytes(_MADE_UP))
-    headers, body = {"Api-Key": orders.api_key}, {"refresh_token": forged}
+    headers, body = {"Api-Key": orders.api_key, **_from_anywhere(chance)}, {"refresh_token": forged}
     return Request("POST", f"{_BASE}/refresh", headers, body).text("keep-alive")
 
 

@@ -92,7 +92,7 @@ class Pulse:
 
     async def _log_in_again_and_again(self) -> None:
         """Each time on a new connection, from home."""
-        request = at_home(calls.log_in(self.scene.api_key, self.scene.username, PASSWORD))
+        request = calls.log_in(self.scene.api_key, self.scene.username, PASSWORD)
         while True:
             line = await Line.open(self.scene.replicas[0].port)
             try:
@@ -103,7 +103,7 @@ class Pulse:
 
     async def _beat(self, line: Line, kind: Kind, request: Request) -> Reply:
         began = time.monotonic()
-        reply = await _ask(line, request)
+        reply = await _ask(line, at_home(request))
         ended = time.monotonic()
         self.beats.append(Beat(kind, ended, ended - began, reply.status))
         return reply

@@ -245,7 +245,8 @@ class Service:
 
     async def _sample(self) -> None:
         while True:
-            self._metrics.sample(self.check.staleness(self._parts.clock.now()), self._parts.hasher, self.streams.count)
+            staleness, strangers = self.check.staleness(self._parts.clock.now()), self.edge.turns.waiting
+            self._metrics.sample(staleness, self._parts.hasher, self.streams.count, strangers)
             await asyncio.sleep(SAMPLE_INTERVAL)
 
 

@@ -56,6 +56,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._strangers = Gauge(
+            "keybearer_waiting_strangers",
+            "Requests that wait because most that strangers ask is refused.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._children: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
 
     def observe(self, operation: str, status: int, code: str, seconds: float) -> None:
@@ -67,8 +73,9 @@ class Metrics:
         child[0].inc()
         child[1].observe(seconds)
 
-    def sample(self, staleness: float, hashing: HashingGauges, streams: int) -> None:
+    def sample(self, staleness: float, hashing: HashingGauges, streams: int, strangers: int) -> None:
         """Take the gauges' values, once a second."""
+        self._strangers.set(strangers)
         self._streams.set(streams)
         self._staleness.set(staleness)
         self._hashing.labels("waiting").set(hashing.waiting)

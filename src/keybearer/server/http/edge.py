@@ -20,7 +20,10 @@ from keybearer.server.http.call import AtOnce, Call
 from keybearer.server.http.cors import cors_headers, preflight
 from keybearer.server.http.request import ClientGone, Receive, Request, RequestIds, RequestLimits, Scope, Send
 from keybearer.server.http.routes import Needs, Route
+from keybearer.server.http.turns import BEST_CREDIT, Turns
 from keybearer.wire.problems import document_of, headers_of, status_of
+
+_PREFLIGHT = "preflight"
 
 _CLOSE = (b"connection", b"close")
 
@@ -62,6 +65,8 @@ class Edge:
         self._at_once = {
             (route.method, route.path): (route, route.handler) for route in routes if isinstance(route.handler, AtOnce)
         }
+        self._open = frozenset((route.method, route.path) for route in routes if route.needs is Needs.NOTHING)
+        self.turns = Turns()
         self._state = state
         self._check = check
         self._limits = limits
@@ -78,12 +83,14 @@ class Edge:
         request = Request(scope, receive, self._limits, self._request_ids)
         operation, code, route = "unknown", "", None
         answer: Answer | StreamedAnswer
+        if not self._has_credit(request):
+            await self.turns.wait()
         try:
             methods, parameter = self._find(request.path)
             route = _choose(methods, request)
             if route is None:
                 answer = preflight(tuple(methods))
-                operation = "preflight"
+                operation = _PREFLIGHT
             else:
                 operation = route.name
                 answer = await self._answer(route, Call(request, parameter))
@@ -109,6 +116,8 @@ class Edge:
         route, handler = found
         started = time.perf_counter()
         request, code = Request(scope, _read_nothing, self._limits, self._request_ids), ""
+        if not self._has_credit(request):
+            return None
         try:
             answer = self._answer_at_once(route, handler, Call(request))
         except Exception as error:  # noqa: BLE001 (every request has its answer)
@@ -116,6 +125,12 @@ class Edge:
         whole = self._whole(request, answer)
         self._report(request, route.name, answer.status, code, time.perf_counter() - started)
         return whole
+
+    def _has_credit(self, request: Request) -> bool:
+        """Whether it need not wait for its turn. What is open to all never does: health is asked for in a flood too."""
+        is_open = (request.method, request.path) in self._open
+        request.credit = BEST_CREDIT if is_open else self.turns.credit(request.sender())
+        return request.credit > 0
 
     def _find(self, path: str) -> tuple[Mapping[str, Route], str]:
         methods = self._table.get(path)
@@ -199,10 +214,17 @@ class Edge:
 
     def _report(self, request: Request, operation: str, status: int, code: str, seconds: float) -> None:
         self._observer.observe(operation, status, code, seconds)
+        self._note(request, operation, status)
         if status < 400:
             return
         report = log.info if status < 500 else log.warning
         report("request refused", operation=operation, status=status, code=code, request_id=request.request_id)
+
+    def _note(self, request: Request, operation: str, status: int) -> None:
+        """An answer that took no credential says nothing of who asked."""
+        refused = status >= 400
+        if refused or (request.credit < BEST_CREDIT and operation != _PREFLIGHT):
+            self.turns.note(request.sender(), refused=refused)
 
 
 def _table(routes: Sequence[Route]) -> dict[str, dict[str, Route]]:

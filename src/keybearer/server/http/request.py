@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -57,10 +57,13 @@ class RequestIds:
 class Request:
     """Method, path and headers of one request, and its body on demand."""
 
-    __slots__ = ("_limits", "_receive", "_scope", "credentials", "headers", "method", "path", "request_id")
+    __slots__ = ("_limits", "_receive", "_scope", "credentials", "credit", "headers", "method", "path", "request_id")
 
     credentials: tuple[str | None, str | None, str | None]
     """Api-Key, Authorization and Origin, once `check_headers` has gone well."""
+
+    credit: int
+    """What its sender had when it came (`turns.Turns`)."""
 
     def __init__(self, scope: Scope, receive: Receive, limits: RequestLimits, fresh_id: Callable[[], str]) -> None:
         self._scope = scope
@@ -193,10 +196,21 @@ class Request:
         agent = _UNPRINTABLE.sub("?", (self.header(b"user-agent") or "")[:_MAX_AGENT])
         return Actor("client", address=self._address(), agent=agent, request_id=self.request_id)
 
+    def sender(self) -> Hashable:
+        """Stands for where the request comes from: the peer; of a trusted proxy, what it says whom it speaks for, too.
+
+        That as a hash, so that it takes the same room whatever is said. Nobody can say what another's proxy adds.
+        """
+        peer = self._peer()
+        return hash((peer, self.headers.get(b"x-forwarded-for"))) if self._limits.trusted_proxies else peer
+
+    def _peer(self) -> str:
+        client: tuple[str, int] | None = self._scope.get("client")
+        return client[0] if client else ""
+
     def _address(self) -> str:
         """The client's address: the peer's, or, as long as the peer is a trusted proxy, the one that it names."""
-        client = self._scope.get("client")
-        address: str = client[0] if client else ""
+        address = self._peer()
         if not self._limits.trusted_proxies:
             return address
         named = [part.strip() for part in self._forwarded_for().split(",") if part.strip()]

@@ -1,0 +1,125 @@
+"""Whose turn it is: strangers wait while most of what strangers ask is refused, nobody else does."""
+
+import asyncio
+
+from keybearer.server.http.turns import BEST_CREDIT, COST_OF_REFUSAL, FEWEST, KNOWN, MOST, Turns
+
+HANG = 10
+
+
+def test_whoever_was_answered_well_is_no_stranger() -> None:
+    turns = Turns()
+    assert turns.credit("a") == 0
+    turns.note("a", refused=False)
+    assert turns.credit("a") == 1
+    assert turns.credit("b") == 0
+
+
+def test_credit_ends_with_as_many_refusals_as_it_counts() -> None:
+    turns = Turns()
+    for _ in range(3 * BEST_CREDIT):
+        turns.note("a", refused=False)
+    for left in reversed(range(BEST_CREDIT)):
+        turns.note("a", refused=True)
+        assert turns.credit("a") == left
+    turns.note("a", refused=True)
+    assert turns.credit("a") == 0
+
+
+def test_who_is_not_heard_of_is_forgotten_and_no_more_are_remembered_than_two_generations() -> None:
+    turns = Turns()
+    turns.note("rare", refused=False)
+    turns.note("often", refused=False)
+    for number in range(2 * KNOWN):
+        turns.note(number, refused=False)
+        assert turns.credit("often") == 1
+    assert turns.credit("rare") == 0
+    assert sum(turns.credit(number) > 0 for number in range(2 * KNOWN)) <= 2 * KNOWN - 2
+
+
+def test_the_refused_are_not_remembered() -> None:
+    """Or else a flood would drive out those who were answered well."""
+    turns = Turns()
+    turns.note("a", refused=False)
+    for number in range(3 * KNOWN):
+        turns.note(number, refused=True)
+    assert turns.credit("a") == 1
+
+
+async def test_strangers_are_let_in_at_once_as_long_as_they_are_answered_well() -> None:
+    turns = Turns()
+    for number in range(MOST // 2):
+        assert is_let_in(turns)
+        turns.note(number, refused=False)
+
+
+async def test_in_a_flood_few_are_let_in_at_a_time_in_their_order() -> None:
+    turns = await flooded()
+    let_in: list[int] = []
+    tasks = [asyncio.create_task(note_turn(turns, number, let_in)) for number in range(10 * FEWEST)]
+    async with asyncio.timeout(HANG):
+        for turn in range(1, 11):
+            while len(let_in) < turn * FEWEST:
+                await asyncio.sleep(0)
+            assert len(let_in) == turn * FEWEST
+    await asyncio.gather(*tasks)
+    assert let_in == sorted(let_in)
+
+
+async def test_after_a_flood_everybody_is_let_in_again() -> None:
+    turns = await flooded()
+    async with asyncio.timeout(HANG):
+        for number in range(MOST):
+            await turns.wait()
+            turns.note(number, refused=False)
+            turns.note(number, refused=True)  # of who is known: it says nothing of strangers
+    assert turns.at_a_time == MOST
+    while is_let_in(turns):
+        pass
+    async with asyncio.timeout(HANG):
+        await turns.wait()
+    assert all(is_let_in(turns) for _ in range(MOST // 2))
+
+
+async def test_few_refusals_among_strangers_keep_nobody_waiting() -> None:
+    turns = Turns()
+    for number in range(2 * MOST):
+        turns.note(number, refused=number % (2 * COST_OF_REFUSAL) == 0)
+    assert turns.at_a_time > MOST - 2 * COST_OF_REFUSAL
+
+
+async def test_who_gave_up_takes_nobodys_turn() -> None:
+    turns = await flooded()
+    let_in: list[int] = []
+    tasks = [asyncio.create_task(note_turn(turns, number, let_in)) for number in range(3 * FEWEST)]
+    await asyncio.sleep(0)
+    for task in tasks[FEWEST : 2 * FEWEST]:
+        task.cancel()
+    async with asyncio.timeout(HANG):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert let_in == [*range(FEWEST), *range(2 * FEWEST, 3 * FEWEST)]
+
+
+async def flooded() -> Turns:
+    """After so many refusals that the fewest are let in."""
+    turns = Turns()
+    for number in range(MOST):
+        turns.note(number, refused=True)
+    assert turns.at_a_time == FEWEST
+    return turns
+
+
+async def note_turn(turns: Turns, number: int, let_in: list[int]) -> None:
+    await turns.wait()
+    let_in.append(number)
+
+
+def is_let_in(turns: Turns) -> bool:
+    """A stranger, without waiting; one who would have to wait goes."""
+    turn = turns.wait()
+    try:
+        turn.send(None)
+    except StopIteration:
+        return True
+    turn.close()
+    return False
