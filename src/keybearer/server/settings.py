@@ -135,8 +135,8 @@ SETTINGS: tuple[Setting, ...] = (
             "The database. A relative path of SQLite starts at the working directory. Several PostgreSQL servers, with "
             "commas between their names, are a primary and its standbys: the primary is found by itself.",
             secret=True),
-    Setting("database_pool_size", _Whole(1, 1000), "10", "a number",
-            "Connections to PostgreSQL that one process keeps."),
+    Setting("database_pool_size", _Whole(2, 1000), "10", "a number",
+            "Connections to PostgreSQL that one process keeps. Logins take half of them at most."),
     Setting("host", _host, "127.0.0.1", "an address or a host name", "Where the service listens."),
     Setting("port", _Whole(1, 65535), "8100", "a port", "Where the service listens."),
     Setting("workers", _Whole(1, 256), "1", "a number", "Processes that answer requests."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import asyncpg
 
-from keybearer.errors import StorageUnavailable
+from keybearer.errors import Overloaded, ServiceError, StorageUnavailable
 from keybearer.server.domain.sessions import SessionPolicy
 from keybearer.server.ports import Randomness
 from keybearer.server.storage.batching import Batches
@@ -115,7 +115,7 @@ class PostgresStorage(Stores):
         self._url = url
         self._pool_size = pool_size
         self._clock_sql = clock_sql
-        self._admissions = asyncio.Semaphore(max(1, pool_size // 2))
+        self._admissions = asyncio.Semaphore(pool_size // 2)
         self._waits = asyncio.Semaphore(max(1, pool_size // 4))
         self._batches: dict[Shared, Batches] = {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -176,7 +176,7 @@ class PostgresStorage(Stores):
     async def _run(self, operation: Operation[T]) -> T:
         if operation.access is not Access.ADMISSION:
             return await self._repeated(operation)
-        async with _turn(self._admissions, ADMISSION_TIMEOUT, "More logins wait than the database can look up."):
+        async with _turn(self._admissions, ADMISSION_TIMEOUT, Overloaded()):
             return await self._repeated(operation)
 
     async def _repeated(self, operation: Operation[T]) -> T:
@@ -214,7 +214,7 @@ class PostgresStorage(Stores):
             return () if step is None else await self._take(connection, STATEMENT_TIMEOUT, step)
 
     async def _fetch_patiently(self, prepare: Callable[[], Step | None]) -> Rows:
-        async with _turn(self._waits, CONNECT_TIMEOUT, "The database does not keep up."):
+        async with _turn(self._waits, CONNECT_TIMEOUT, StorageUnavailable("The database does not keep up.")):
             return await self._fetch(prepare)
 
     async def _take(self, connection: "Connection", seconds: float, step: Step) -> Rows:
@@ -241,13 +241,13 @@ class PostgresStorage(Stores):
 
 
 @asynccontextmanager
-async def _turn(turns: asyncio.Semaphore, seconds: float, refusal: str) -> AsyncIterator[None]:
-    """A turn for the block; raises StorageUnavailable when it does not come in time."""
+async def _turn(turns: asyncio.Semaphore, seconds: float, refusal: ServiceError) -> AsyncIterator[None]:
+    """A turn for the block; raises the refusal when it does not come in time."""
     try:
         async with asyncio.timeout(seconds):
             await turns.acquire()
     except TimeoutError:
-        raise StorageUnavailable(refusal) from None
+        raise refusal from None
     try:
         yield
     finally:
