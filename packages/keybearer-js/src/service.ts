@@ -129,7 +129,8 @@ export function sessionOf({ status, document, clockOffset }: Answer, knownOffset
   const offset = clockOffset ?? knownOffset;
   const lifetime = isCount(read.expiresIn) ? read.expiresIn * 1000 : NaN;
   const times = { lifetime, expiresAt: Date.now() + offset + lifetime, clockOffset: offset };
-  return status < 300 ? parseSession({ ...read, ...times, id: read.sessionId, user: { ...read, id } }) : undefined;
+  const own = { ...times, id: read.sessionId, idempotencyKey: undefined };
+  return status < 300 ? parseSession({ ...read, ...own, user: { ...read, id } }) : undefined;
 }
 
 /** The resource of a document: its attributes, and its id. */
