@@ -57,6 +57,24 @@ async def test_a_stranger_has_his_turn_in_a_flood(backend: Backend) -> None:
         assert set(await asyncio.gather(*strangers)) == {403}
 
 
+async def test_a_token_that_was_seen_before_goes_before_a_flood_of_the_same_sender(world: World) -> None:
+    """As behind a proxy that is not trusted."""
+    tokens = [(await world.session())["accessToken"] for _ in range(2)]
+    ended, token = tokens
+    for known in tokens:
+        await world.info(known)
+    await world.revoke(ended)
+    await asyncio.gather(*await flood(world, 0))
+    assert world.service.edge.turns.credit(PEER) == 0
+    strangers = await flood(world, FLOOD)
+    refused = asyncio.create_task(world.info(ended))
+    assert (await world.info(token)).status_code == 200
+    assert sum(not stranger.done() for stranger in strangers) > 0
+    assert not refused.done()
+    assert set(await asyncio.gather(*strangers)) == {403}
+    assert (await refused).status_code == 401
+
+
 async def test_only_answers_that_took_credentials_make_a_sender_known(world: World) -> None:
     turns = world.service.edge.turns
     preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}

@@ -83,7 +83,7 @@ class Edge:
         request = Request(scope, receive, self._limits, self._request_ids)
         operation, code, route = "unknown", "", None
         answer: Answer | StreamedAnswer
-        if not self._has_credit(request):
+        if not self._is_known(request):
             await self.turns.wait()
         try:
             methods, parameter = self._find(request.path)
@@ -116,7 +116,7 @@ class Edge:
         route, handler = found
         started = time.perf_counter()
         request, code = Request(scope, _read_nothing, self._limits, self._request_ids), ""
-        if not self._has_credit(request):
+        if not self._is_known(request):
             return None
         try:
             answer = self._answer_at_once(route, handler, Call(request))
@@ -126,11 +126,14 @@ class Edge:
         self._report(request, route.name, answer.status, code, time.perf_counter() - started)
         return whole
 
-    def _has_credit(self, request: Request) -> bool:
-        """Whether it need not wait for its turn. What is open to all never does: health is asked for in a flood too."""
+    def _is_known(self, request: Request) -> bool:
+        """Whether it need not wait for its turn: by who sends it, or by its token, whoever sends it.
+
+        What is open to all never waits: health is asked for in a flood too.
+        """
         is_open = (request.method, request.path) in self._open
         request.credit = BEST_CREDIT if is_open else self.turns.credit(request.sender())
-        return request.credit > 0
+        return request.credit > 0 or self._check.recognises(request.header(b"authorization"), self._now())
 
     def _find(self, path: str) -> tuple[Mapping[str, Route], str]:
         methods = self._table.get(path)
