@@ -91,12 +91,14 @@ class Pulse:
             line.close()
 
     async def _log_in_again_and_again(self) -> None:
-        """Each time on a new connection, from home."""
+        """Each time on a new connection, from home, and out again: a user has a bounded number of sessions."""
         request = calls.log_in(self.scene.api_key, self.scene.username, PASSWORD)
         while True:
             line = await Line.open(self.scene.replicas[0].port)
             try:
-                await self._beat(line, "login", request)
+                reply = await self._beat(line, "login", request)
+                if reply.status == 200:
+                    await _ask(line, at_home(calls.revoke(self.scene.api_key, Held.of(reply))))
             finally:
                 line.close()
             await asyncio.sleep(LOGIN_GAP)

@@ -29,6 +29,7 @@ async def test_service_is_refused_during_an_outage_and_resumes_by_itself(
         for answer in (await world.refresh(session["refreshToken"]), await world.log_in()):
             assert code_of(answer) == (503, "storage_unavailable")
             assert int(answer.headers["retry-after"]) >= 1
+        assert world.service.edge.turns.credit("127.0.0.1") == 1  # nobody is a stranger for what the service cannot do
         assert (await world.info(session["accessToken"])).status_code == 200
 
         let_process_age(world, monkeypatch, 6)

@@ -1,7 +1,11 @@
 """A flood of requests that are refused: who was answered well before does not wait behind it, whatever the proxy."""
 
 import asyncio
+import re
 
+from prometheus_client import generate_latest
+
+from keybearer.credentials.api_key import ApiKeyKind
 from tests.http.world import HANG, ORIGIN, World, attributes, running
 from tests.support.backends import Backend
 
@@ -38,12 +42,10 @@ async def test_who_was_answered_well_goes_before_a_flood(backend: Backend) -> No
         session = attributes(await world.log_in(headers=HOME))
         await asyncio.gather(*await flood(world, 0))
         strangers = await flood(world, FLOOD)
-        answer = await world.info(session["accessToken"], headers=HOME)
-        refreshed = await world.refresh(session["refreshToken"], headers=HOME)
-        health = await world.client.get("/health/live")
-        waiting = sum(not stranger.done() for stranger in strangers)
-        assert (answer.status_code, refreshed.status_code, health.status_code) == (200, 200, 200)
-        assert waiting > 0
+        answers = [await world.info(session["accessToken"], headers=HOME), await world.client.get("/health/live")]
+        assert sum(not stranger.done() for stranger in strangers) > 0
+        answers.append(await world.refresh(session["refreshToken"], headers=HOME))
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
         assert set(await asyncio.gather(*strangers)) == {403}
 
 
@@ -59,28 +61,58 @@ async def test_a_stranger_has_his_turn_in_a_flood(backend: Backend) -> None:
 
 async def test_a_token_that_was_seen_before_goes_before_a_flood_of_the_same_sender(world: World) -> None:
     """As behind a proxy that is not trusted."""
-    tokens = [(await world.session())["accessToken"] for _ in range(2)]
-    ended, token = tokens
-    for known in tokens:
-        await world.info(known)
-    await world.revoke(ended)
+    token = (await world.session())["accessToken"]
+    await world.info(token)
     await asyncio.gather(*await flood(world, 0))
     assert world.service.edge.turns.credit(PEER) == 0
     strangers = await flood(world, FLOOD)
-    refused = asyncio.create_task(world.info(ended))
     assert (await world.info(token)).status_code == 200
     assert sum(not stranger.done() for stranger in strangers) > 0
-    assert not refused.done()
     assert set(await asyncio.gather(*strangers)) == {403}
-    assert (await refused).status_code == 401
+
+
+async def test_a_token_is_recognised_as_long_as_it_is_good(world: World) -> None:
+    session = await world.session()
+    token, check = session["accessToken"], world.service.check
+
+    def recognised(token: str | None, key: str | None) -> bool:
+        header = None if token is None else f"Bearer {token}"
+        return check.recognises(key, header, world.clock.now())
+
+    assert not recognised(token, world.key)  # nobody has seen it yet
+    await world.info(token)
+    other, _ = await world.add_key(await world.add_application("Other"), ApiKeyKind.PUBLISHABLE)
+    cases = (
+        (token, world.key),
+        (token, other),
+        (token, "none"),
+        (token, None),
+        (None, world.key),
+        ("a.b.c", world.key),
+    )
+    assert [recognised(*case) for case in cases] == [True, False, False, False, False, False]
+    ended = (await world.session())["accessToken"]
+    await world.info(ended)
+    await world.revoke(ended)
+    assert not recognised(ended, world.key)
+    await world.advance(session["expiresIn"])
+    assert not recognised(token, world.key)
 
 
 async def test_only_answers_that_took_credentials_make_a_sender_known(world: World) -> None:
     turns = world.service.edge.turns
     preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
-    for method, path, headers in (("GET", "/health/live", {}), ("OPTIONS", INFO, preflight), ("GET", "/none", {})):
+    other = {"X-Original-Method": "OPTIONS"}
+    for method, path, headers in (
+        ("GET", "/health/live", {}),
+        ("HEAD", "/health/live", {}),
+        ("OPTIONS", INFO, preflight),
+        ("OPTIONS", "/v1/api/verify", {}),
+        ("GET", "/v1/api/verify?methodHeader=X-Original-Method", other),
+        ("GET", "/none", {}),
+    ):
         await world.client.request(method, path, headers=headers)
-        assert turns.credit(PEER) == 0
+        assert turns.credit(PEER) == 0, (method, path)
     session = await world.session()
     assert turns.credit(PEER) == 1
     await world.info(session["accessToken"])
@@ -90,13 +122,40 @@ async def test_only_answers_that_took_credentials_make_a_sender_known(world: Wor
 
 
 async def test_a_trusted_proxy_speaks_for_many(backend: Backend) -> None:
+    """And what somebody says of himself, before the proxy adds its word, is nothing."""
     async with running(backend, TRUSTING) as world:
-        await world.log_in(headers=HOME)
         turns = world.service.edge.turns
-        assert turns.credit(hash((PEER, b"198.51.100.7"))) == 1
-        assert turns.credit(hash((PEER, b"198.51.100.8"))) == turns.credit(PEER) == 0
+        for named in ("198.51.100.7", "192.0.2.1, 198.51.100.7"):
+            await world.log_in(headers={"X-Forwarded-For": named})
+        assert turns.credit("198.51.100.7") == 2
+        assert turns.credit("192.0.2.1") == turns.credit(PEER) == 0
+        await world.log_in(headers={"X-Forwarded-For": "2001:db8::7"})
+        await world.log_in(headers={"X-Forwarded-For": "2001:db8::8"})
+        assert turns.credit("2001:db8::/64") == 2
+        await world.log_in(headers={"X-Forwarded-For": "x" * 1000})
+        assert turns.credit("unknown") == 1
 
 
 async def test_a_peer_that_is_not_trusted_speaks_for_itself(world: World) -> None:
     await world.log_in(headers=HOME)
     assert world.service.edge.turns.credit(PEER) == 1
+
+
+async def test_who_has_gone_waits_no_more(world: World) -> None:
+    """Before or after the task of his request has begun."""
+    turns = world.service.edge.turns
+    await asyncio.gather(*await flood(world, 0))
+    for pause in (0, 0.02):
+        lines = await asyncio.gather(*(asyncio.open_connection(*world.address) for _ in range(FLOOD)))
+        for _, writer in lines:
+            writer.write(f"GET {INFO} HTTP/1.1\r\nHost: x\r\nApi-Key: no\r\n\r\n".encode())
+        await asyncio.sleep(pause)
+        for _, writer in lines:
+            writer.close()
+        async with asyncio.timeout(HANG):
+            while turns.waiting:
+                await asyncio.sleep(0.001)
+    found = re.search(
+        r'requests_total{code="",operation="unknown",status="499"} (\d+)', generate_latest(world.registry).decode()
+    )
+    assert found is not None and int(found[1]) > FLOOD

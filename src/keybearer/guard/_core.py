@@ -266,10 +266,14 @@ class CredentialCheck:
         """
         return self.verify_remembered(authorization, application_id, now).token
 
-    def recognises(self, authorization: str | None, now: int) -> bool:
-        """Whether the token was verified before and is good still, with whichever key. As cheap for any other."""
+    def recognises(self, api_key: str | None, authorization: str | None, now: int) -> bool:
+        """Whether the token was verified before and is good still, with a key of its application. As cheap for any
+        other; it decides nothing but whose turn it is."""
         token = self._memory.peek(authorization)
-        return token is not None and now < token.expires_at and not token.is_revoked(self._state.revocations)
+        if token is None or now >= token.expires_at or token.is_revoked(self._state.revocations):
+            return False
+        known = self._state.find_key(api_key or "")
+        return known is not None and known[0].application_id == token.application_id
 
     def verify_remembered(self, authorization: str | None, application_id: str, now: int) -> RememberedToken:
         """As `verify_bearer`, with the caller that the token names."""

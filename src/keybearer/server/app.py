@@ -207,6 +207,7 @@ class Service:
         """The process is about to end: end what would never end by itself."""
         self.become_unready()
         self.streams.close()
+        self.edge.turns.let_all_in()
 
     def background_work(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {"feed": self.follower.run, "upkeep": self.upkeep.run, "metrics": self._sample}

@@ -11,7 +11,15 @@ from typing import Any, Protocol
 
 import structlog
 
-from keybearer.errors import AccessTokenError, BodyTooLarge, InternalError, KeybearerError, MethodNotAllowed, NotFound
+from keybearer.errors import (
+    AccessTokenError,
+    BodyTooLarge,
+    InternalError,
+    KeybearerError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+)
 from keybearer.guard._core import CredentialCheck, CredentialState, require_no_permissions
 from keybearer.server.domain.api_keys import require_guard_key
 from keybearer.server.http.answer import NO_STORE, Answer, Header, StreamedAnswer, Whole, answer_json
@@ -22,8 +30,6 @@ from keybearer.server.http.request import ClientGone, Receive, Request, RequestI
 from keybearer.server.http.routes import Needs, Route
 from keybearer.server.http.turns import BEST_CREDIT, Turns
 from keybearer.wire.problems import document_of, headers_of, status_of
-
-_PREFLIGHT = "preflight"
 
 _CLOSE = (b"connection", b"close")
 
@@ -65,7 +71,12 @@ class Edge:
         self._at_once = {
             (route.method, route.path): (route, route.handler) for route in routes if isinstance(route.handler, AtOnce)
         }
-        self._open = frozenset((route.method, route.path) for route in routes if route.needs is Needs.NOTHING)
+        self._open = frozenset(
+            (method, route.path)
+            for route in routes
+            if route.needs is Needs.NOTHING
+            for method in (route.method, "HEAD")
+        )
         self.turns = Turns()
         self._state = state
         self._check = check
@@ -83,14 +94,13 @@ class Edge:
         request = Request(scope, receive, self._limits, self._request_ids)
         operation, code, route = "unknown", "", None
         answer: Answer | StreamedAnswer
-        if not self._is_known(request):
-            await self.turns.wait()
         try:
+            await self._wait_for_turn(request)
             methods, parameter = self._find(request.path)
             route = _choose(methods, request)
             if route is None:
                 answer = preflight(tuple(methods))
-                operation = _PREFLIGHT
+                operation = "preflight"
             else:
                 operation = route.name
                 answer = await self._answer(route, Call(request, parameter))
@@ -116,7 +126,7 @@ class Edge:
         route, handler = found
         started = time.perf_counter()
         request, code = Request(scope, _read_nothing, self._limits, self._request_ids), ""
-        if not self._is_known(request):
+        if not (self._is_known(request) or self.turns.take()):
             return None
         try:
             answer = self._answer_at_once(route, handler, Call(request))
@@ -126,14 +136,25 @@ class Edge:
         self._report(request, route.name, answer.status, code, time.perf_counter() - started)
         return whole
 
-    def _is_known(self, request: Request) -> bool:
-        """Whether it need not wait for its turn: by who sends it, or by its token, whoever sends it.
+    async def _wait_for_turn(self, request: Request) -> None:
+        """Raises ClientGone."""
+        if not self._is_known(request):
+            with request.abandoned_when_gone():
+                await self.turns.wait()
 
-        What is open to all never waits: health is asked for in a flood too.
-        """
+    def _is_known(self, request: Request) -> bool:
+        """Whether it need not wait for a turn: by who sends it, or, where that is answered from memory, by its token,
+        whoever sends it. What is open to all never waits: health is asked for in a flood too."""
         is_open = (request.method, request.path) in self._open
         request.credit = BEST_CREDIT if is_open else self.turns.credit(request.sender())
-        return request.credit > 0 or self._check.recognises(request.header(b"authorization"), self._now())
+        return request.credit > 0 or self._is_recognised(request)
+
+    def _is_recognised(self, request: Request) -> bool:
+        methods = self._table.get(request.path)
+        route = None if methods is None else methods.get(request.method)
+        if route is None or not isinstance(route.handler, AtOnce):
+            return False
+        return self._check.recognises(request.header(b"api-key"), request.header(b"authorization"), self._now())
 
     def _find(self, path: str) -> tuple[Mapping[str, Route], str]:
         methods = self._table.get(path)
@@ -179,10 +200,13 @@ class Edge:
             require_guard_key(key)
         elif route.needs is Needs.CALLER:
             require_no_permissions(key)
-        if route.needs in (Needs.KEY, Needs.GUARD_KEY):
-            return
+        if route.needs not in (Needs.KEY, Needs.GUARD_KEY):
+            self._check_token(route, call, authorization, key.application_id)
+        call.request.is_proven = call.token_error is None
+
+    def _check_token(self, route: Route, call: Call, authorization: str | None, application_id: str) -> None:
         try:
-            call.remembered = self._check.verify_remembered(authorization, key.application_id, call.now)
+            call.remembered = self._check.verify_remembered(authorization, application_id, call.now)
         except AccessTokenError as error:
             if route.needs is not Needs.KEY_AND_ANY_TOKEN:
                 raise
@@ -217,17 +241,22 @@ class Edge:
 
     def _report(self, request: Request, operation: str, status: int, code: str, seconds: float) -> None:
         self._observer.observe(operation, status, code, seconds)
-        self._note(request, operation, status)
+        self._note(request, status, code)
         if status < 400:
             return
         report = log.info if status < 500 else log.warning
         report("request refused", operation=operation, status=status, code=code, request_id=request.request_id)
 
-    def _note(self, request: Request, operation: str, status: int) -> None:
-        """An answer that took no credential says nothing of who asked."""
-        refused = status >= 400
-        if refused or (request.credit < BEST_CREDIT and operation != _PREFLIGHT):
-            self.turns.note(request.sender(), refused=refused)
+    def _note(self, request: Request, status: int, code: str) -> None:
+        """Of an answer for which no credentials were needed, and of a fault of the service, nobody is better or worse
+        known."""
+        if (request.method, request.path) in self._open:
+            return
+        if status < 400:
+            if request.is_proven and request.credit < BEST_CREDIT:
+                self.turns.note(request.sender(), refused=False)
+        elif status < CLIENT_GONE or code == Overloaded.code:
+            self.turns.note(request.sender(), refused=True)
 
 
 def _table(routes: Sequence[Route]) -> dict[str, dict[str, Route]]:

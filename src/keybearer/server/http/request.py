@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs
 from keybearer.errors import BodyTooLarge, KeybearerError, MalformedRequest
 from keybearer.guard._headers import require_once
 from keybearer.server.domain.audit import Actor
+from keybearer.server.domain.places import origin_of
 from keybearer.wire.request_ids import is_request_id
 
 Scope = dict[str, Any]
@@ -29,18 +31,29 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _CREDENTIALS = (b"api-key", b"authorization", b"origin")
 _MAX_AGENT = 200
 
+_MAX_ADDRESS = 64
+"""Characters of an address, a zone among them; whatever is longer is none."""
+
+_ADDRESSES = 4096
+"""Of which it is remembered what they are."""
+
 
 class ClientGone(Exception):
     """There is nobody to be answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RequestLimits:
     """`max_body` in bytes; `body_timeout` in seconds for the whole body."""
 
     max_body: int = 16_384
     body_timeout: float = 10.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @cached_property
+    def is_trusted(self) -> Callable[[str], bool]:
+        """Whether it is the address of a trusted proxy; remembers what it was asked."""
+        return lru_cache(_ADDRESSES)(partial(_is_among, self.trusted_proxies))
 
 
 class RequestIds:
@@ -57,7 +70,18 @@ class RequestIds:
 class Request:
     """Method, path and headers of one request, and its body on demand."""
 
-    __slots__ = ("_limits", "_receive", "_scope", "credentials", "credit", "headers", "method", "path", "request_id")
+    __slots__ = (
+        "_limits",
+        "_receive",
+        "_scope",
+        "credentials",
+        "credit",
+        "headers",
+        "is_proven",
+        "method",
+        "path",
+        "request_id",
+    )
 
     credentials: tuple[str | None, str | None, str | None]
     """Api-Key, Authorization and Origin, once `check_headers` has gone well."""
@@ -65,10 +89,14 @@ class Request:
     credit: int
     """What its sender had when it came (`turns.Turns`)."""
 
+    is_proven: bool
+    """Whether the credentials that its operation needs were right."""
+
     def __init__(self, scope: Scope, receive: Receive, limits: RequestLimits, fresh_id: Callable[[], str]) -> None:
         self._scope = scope
         self._receive = receive
         self._limits = limits
+        self.is_proven = False
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -196,36 +224,35 @@ class Request:
         agent = _UNPRINTABLE.sub("?", (self.header(b"user-agent") or "")[:_MAX_AGENT])
         return Actor("client", address=self._address(), agent=agent, request_id=self.request_id)
 
-    def sender(self) -> Hashable:
-        """Stands for where the request comes from: the peer; of a trusted proxy, what it says whom it speaks for, too.
-
-        That as a hash, so that it takes the same room whatever is said. Nobody can say what another's proxy adds.
-        """
-        peer = self._peer()
-        return hash((peer, self.headers.get(b"x-forwarded-for"))) if self._limits.trusted_proxies else peer
-
-    def _peer(self) -> str:
-        client: tuple[str, int] | None = self._scope.get("client")
-        return client[0] if client else ""
+    def sender(self) -> str:
+        """The client's address, or the network of it that one customer has, by which strangers are told from others."""
+        return _customer_of(self._address())
 
     def _address(self) -> str:
         """The client's address: the peer's, or, as long as the peer is a trusted proxy, the one that it names."""
-        address = self._peer()
+        client: tuple[str, int] | None = self._scope.get("client")
+        address = client[0] if client else ""
         if not self._limits.trusted_proxies:
             return address
-        named = [part.strip() for part in self._forwarded_for().split(",") if part.strip()]
-        while named and self._is_trusted(address):
+        named = [part.strip()[:_MAX_ADDRESS] for part in self._forwarded_for().split(",") if part.strip()]
+        while named and self._limits.is_trusted(address):
             address = named.pop()
         return address
 
     def _forwarded_for(self) -> str:
         return ",".join(value.decode("latin-1") for name, value in self._scope["headers"] if name == b"x-forwarded-for")
 
-    def _is_trusted(self, address: str) -> bool:
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in self._limits.trusted_proxies)
+
+def _is_among(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in networks)
+
+
+@lru_cache(_ADDRESSES)
+def _customer_of(address: str) -> str:
+    return origin_of(address).address

@@ -1,77 +1,85 @@
 """Whose turn it is: under a flood of requests that are refused, those who were answered well before go first.
 
-A request is let in at once when its sender is known, by what was answered to him lately. All others are, as long as
-most of them are answered well, and few at a time while they are not, so that a flood leaves time to everybody else
+A request is let in at once when its sender is known, by what was answered to him lately. All others are as well, until
+more of them are refused than answered: then few have a turn at a time, so that a flood leaves time to everybody else
 (docs/decisions/0015).
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable
 
-FEWEST, MOST = 2, 1024
-"""Strangers that are let in at a time: a quarter of a millisecond's work; more than ever come between two pauses."""
-
-COST_OF_REFUSAL = 4
-"""By so many fewer are let in for each that is refused; by one more for each that is not."""
+FEWEST, MOST = 2, 256
+"""Strangers that are let in for a turn: a quarter of a millisecond's work; more than come within a turn in peace."""
 
 PAUSE = 0.001
-"""Seconds without strangers, from when those who were let in have been answered, as far as nothing was waited for."""
+"""Seconds between two turns, in which those who are known have the process to themselves."""
 
 BEST_CREDIT = 8
 """Refusals in a row after which one who was known is a stranger again: tokens expire, people mistype."""
 
-KNOWN = 10_000
+KNOWN = 50_000
 """Senders in each of two generations; those of the older one who are not heard of are forgotten first."""
 
 
 class Turns:
-    """One for a process, on its event loop."""
+    """One for a process, on its event loop. A sender is the address that a request comes from."""
 
     def __init__(self) -> None:
-        self._young: dict[Hashable, int] = {}
-        self._old: dict[Hashable, int] = {}
+        self._young: dict[str, int] = {}
+        self._old: dict[str, int] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.at_a_time = MOST
-        """Strangers who are let in between two pauses."""
+        """Strangers who are let in for a turn."""
         self._left = MOST
-        self._is_counting = False
+        self._refused = 0
+        self._is_ending = False
 
     @property
     def waiting(self) -> int:
         """How many strangers wait for their turn."""
         return len(self._waiting)
 
-    def credit(self, sender: Hashable) -> int:
-        """0: a stranger, who has to wait for his turn."""
+    def credit(self, sender: str) -> int:
+        """0: a stranger."""
         credit = self._young.get(sender)
         return self._recall(sender) if credit is None else credit
 
-    def _recall(self, sender: Hashable) -> int:
+    def _recall(self, sender: str) -> int:
         credit = self._old.get(sender, 0)
         self._set_credit(sender, credit)
         return credit
 
+    def take(self) -> bool:
+        """A stranger's turn, if there is one now."""
+        if not self._left:
+            return False
+        self._left -= 1
+        self._end_turn()
+        return True
+
     async def wait(self) -> None:
         """A stranger's turn. They are let in in the order in which they came."""
-        if not self._left:
+        if not self.take():
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
-            return
-        self._left -= 1
-        self._pause_after_this()
 
-    def note(self, sender: Hashable, *, refused: bool) -> None:
+    def note(self, sender: str, *, refused: bool) -> None:
         """What one of a sender's requests came to. What is no refusal changes nothing for one with `BEST_CREDIT`."""
         credit = self.credit(sender)
         if credit == 0:
-            change = -COST_OF_REFUSAL if refused else 1
-            self.at_a_time = min(MOST, max(FEWEST, self.at_a_time + change))
+            self.at_a_time = max(FEWEST, min(MOST, self.at_a_time + (-1 if refused else 1)))
             self._left = min(self._left, self.at_a_time)
+            self._refused += refused
         self._set_credit(sender, credit - 1 if refused else min(BEST_CREDIT, credit + 1))
 
-    def _set_credit(self, sender: Hashable, credit: int) -> None:
+    def let_all_in(self) -> None:
+        """The process is about to end: nobody waits any more."""
+        self.at_a_time = MOST
+        while self._waiting:
+            self._let_in()
+
+    def _set_credit(self, sender: str, credit: int) -> None:
         if credit <= 0:
             self._young.pop(sender, None)
             self._old.pop(sender, None)
@@ -80,18 +88,27 @@ class Turns:
         if len(self._young) >= KNOWN:
             self._old, self._young = self._young, {}
 
-    def _pause_after_this(self) -> None:
-        if not self._is_counting:
-            self._is_counting = True
+    def _end_turn(self) -> None:
+        """Pause when those who were let in have begun; most of what is refused is done then."""
+        if not self._is_ending:
+            self._is_ending = True
             loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_later, PAUSE, self._end_pause)
+            loop.call_soon(loop.call_later, PAUSE, self._begin_turn)
 
-    def _end_pause(self) -> None:
-        self._is_counting = False
-        self._left = self.at_a_time
+    def _begin_turn(self) -> None:
+        self._is_ending = False
+        if self._left and self._refused <= FEWEST:  # it makes no difference who is let in
+            self.at_a_time = min(MOST, 2 * self.at_a_time)
+        self._left, self._refused = self.at_a_time, 0
         while self._waiting and self._left:
-            turn = self._waiting.popleft()
-            if not turn.done():  # as it is when its request was cancelled
-                turn.set_result(None)
-                self._left -= 1
-                self._pause_after_this()
+            self._left -= self._let_in()
+        if self._left < self.at_a_time:
+            self._end_turn()
+
+    def _let_in(self) -> bool:
+        """The next stranger, if he waits still: a request that was cancelled has no turn."""
+        turn = self._waiting.popleft()
+        if turn.done():
+            return False
+        turn.set_result(None)
+        return True

@@ -115,7 +115,7 @@ class PostgresStorage(Stores):
         self._url = url
         self._pool_size = pool_size
         self._clock_sql = clock_sql
-        self._admissions = asyncio.Semaphore(pool_size // 2)
+        self._admissions = asyncio.Semaphore(max(1, pool_size // 2))
         self._waits = asyncio.Semaphore(max(1, pool_size // 4))
         self._batches: dict[Shared, Batches] = {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
