@@ -49,7 +49,7 @@ def test_the_refused_are_not_remembered() -> None:
 async def test_strangers_are_let_in_at_once_as_long_as_they_are_answered_well() -> None:
     turns = Turns()
     for number in range(MOST // 2):
-        assert is_let_in(turns)
+        assert turns.take()
         turns.note(str(number), refused=False)
 
 
@@ -88,8 +88,20 @@ async def test_after_a_flood_everybody_is_let_in_again() -> None:
         while turns.at_a_time < MOST:
             await turns.wait()
             await asyncio.sleep(2 * PAUSE)
-    assert all(is_let_in(turns) for _ in range(MOST))
-    assert not is_let_in(turns)
+    assert all(turns.take() for _ in range(MOST))
+    assert not turns.take()
+
+
+async def test_few_who_are_refused_all_the_time_close_no_door() -> None:
+    """As a scanner does, beside fewer newcomers than he asks."""
+    turns = Turns()
+    async with asyncio.timeout(HANG):
+        for number in range(2 * MOST):
+            assert turns.take()
+            turns.note(str(number), refused=True)
+            if number % FEWEST:
+                await asyncio.sleep(2 * PAUSE)
+    assert turns.at_a_time >= MOST - FEWEST
 
 
 async def test_at_the_end_all_are_let_in() -> None:
@@ -128,14 +140,3 @@ def flooded() -> Turns:
 async def note_turn(turns: Turns, number: int, let_in: list[int]) -> None:
     await turns.wait()
     let_in.append(number)
-
-
-def is_let_in(turns: Turns) -> bool:
-    """A stranger, without waiting; one who would have to wait goes."""
-    turn = turns.wait()
-    try:
-        turn.send(None)
-    except StopIteration:
-        return True
-    turn.close()
-    return False

@@ -124,7 +124,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
         self._watcher: Callable[[], None] | None = None
-        self._is_lost = False
         self._has_answered_at_once = False
 
     def connection_made(self, transport: Any) -> None:
@@ -136,18 +135,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_send_timer()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # which uvicorn leaves to itself after a reset, and all that hangs on it
-        self._is_lost = True
-        self._tell_watcher()
+        if self._watcher is not None:
+            self._watcher()
 
     def watch(self, callback: Callable[[], None] | None) -> None:
         """A `Watch`. The requests of a connection come one after another, so there is one at a time."""
         self._watcher = callback
-        if self._is_lost and callback is not None:
-            self.loop.call_soon(self._tell_watcher)  # a client may go before the task of his request begins
-
-    def _tell_watcher(self) -> None:
-        if self._watcher is not None:
-            self._watcher()
 
     def pause_writing(self) -> None:
         super().pause_writing()
