@@ -176,21 +176,28 @@ async def test_an_alarm_never_shuts_an_address_out_by_itself(backend: Backend) -
         assert (await log_in_from(world, "198.51.100.7", "correct horse battery"))[0] == 200
 
 
-async def test_a_trusted_proxy_is_recognised_over_a_dual_stack_socket() -> None:
-    async def receive() -> dict[str, object]:
-        return {}
+async def receive_nothing() -> dict[str, object]:
+    return {}
 
-    def request_from(peer: str) -> Request:
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "path": "/",
-            "client": (peer, 1),
-            "headers": [(b"x-forwarded-for", b"192.0.2.66, 198.51.100.7")],
-        }
-        limits = RequestLimits(trusted_proxies=(ip_network("10.0.0.0/8"),))
-        return Request(scope, receive, limits, lambda: "id")
 
-    assert request_from("10.1.2.3").actor().address == "198.51.100.7"
-    assert request_from("::ffff:10.1.2.3").actor().address == "198.51.100.7"
-    assert request_from("203.0.113.5").actor().address == "203.0.113.5"
+def address_of(peer: str, *named: str) -> str:
+    """The client's address by a peer and the headers X-Forwarded-For; 10.0.0.0/8 is trusted."""
+    headers = [(b"x-forwarded-for", text.encode()) for text in named]
+    scope = {"type": "http", "method": "GET", "path": "/", "client": (peer, 1), "headers": headers}
+    limits = RequestLimits(trusted_proxies=(ip_network("10.0.0.0/8"),))
+    return Request(scope, receive_nothing, limits, lambda: "id").actor().address
+
+
+def test_a_trusted_proxy_is_recognised_over_a_dual_stack_socket() -> None:
+    named = "192.0.2.66, 198.51.100.7"
+    assert address_of("10.1.2.3", named) == "198.51.100.7"
+    assert address_of("::ffff:10.1.2.3", named) == "198.51.100.7"
+    assert address_of("203.0.113.5", named) == "203.0.113.5"
+
+
+def test_of_a_chain_of_proxies_the_last_that_is_not_trusted_is_the_client() -> None:
+    assert address_of("10.0.0.1", "192.0.2.66, 198.51.100.7 , ,10.0.0.3,", "10.0.0.2") == "198.51.100.7"
+    assert address_of("10.0.0.1", "10.0.0.3, 10.0.0.2") == "10.0.0.3"
+    assert address_of("10.0.0.1") == "10.0.0.1"
+    assert address_of("10.0.0.1", "198.51.100.7" + ", 10.0.0.2" * 1000) == "10.0.0.2"
+    assert len(address_of("10.0.0.1", "x" * 1000)) <= 64

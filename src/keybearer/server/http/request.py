@@ -34,6 +34,9 @@ _MAX_AGENT = 200
 _MAX_ADDRESS = 64
 """Characters of an address, a zone among them; whatever is longer is none."""
 
+_MAX_PROXIES = 16
+"""That stand one behind the other. What is named beyond them is not read: a header holds thousands of addresses."""
+
 _ADDRESSES = 4096
 """Of which it is remembered what they are."""
 
@@ -234,9 +237,12 @@ class Request:
         address = client[0] if client else ""
         if not self._limits.trusted_proxies:
             return address
-        named = [part.strip()[:_MAX_ADDRESS] for part in self._forwarded_for().split(",") if part.strip()]
-        while named and self._limits.is_trusted(address):
-            address = named.pop()
+        named = self._forwarded_for()
+        for _ in range(_MAX_PROXIES):
+            if not named or not self._limits.is_trusted(address):
+                break
+            named, _, last = named.rpartition(",")
+            address = last.strip()[:_MAX_ADDRESS] or address
         return address
 
     def _forwarded_for(self) -> str:
