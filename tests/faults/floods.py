@@ -6,7 +6,6 @@ HTTP, `none` where the service ended the connection without one, `left` where th
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ import msgspec
 from keybearer.base64url import decode_base64url, encode_base64url
 from keybearer.credentials.api_key import ApiKeyKind, make_api_key
 from keybearer.credentials.refresh_token import PREFIX
+from keybearer.server.adapters.scheduling import stand_back
 from tests.faults.lines import Line
 from tests.faults.wire import HOST, Request
 
@@ -259,7 +259,7 @@ FLOODS: dict[str, Callable[[FloodOrders], Awaitable[Answers]]] = {
 
 
 def main() -> None:
-    os.nice(NICENESS)
+    stand_back(NICENESS)
     orders = msgspec.json.decode(sys.stdin.readline(), type=FloodOrders)
     answers = asyncio.run(_run(orders))
     print(json.dumps(answers))  # noqa: T201 - the parent reads it

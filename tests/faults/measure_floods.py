@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from keybearer.server.adapters.scheduling import wake_at_once
 from tests.faults.flooded import SETTINGS, Figures, Flooded, allow_connections
 from tests.faults.ground import Backend, prepared
 from tests.faults.report import NAMES, table, where, write_section
@@ -35,6 +36,7 @@ async def measure(backend: Backend, kinds: Sequence[str], scale: float) -> list[
     found = []
     with prepared(backend, replicas=1, settings=SETTINGS | threads) as ground:
         async with opened(ground) as scene:
+            wake_at_once()  # who uses a service does not wait for its hashes' slices himself: he is elsewhere
             flooded = await Flooded.of(scene, rest=REST)
             for kind in kinds:
                 found.append(
