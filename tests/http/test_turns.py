@@ -54,6 +54,9 @@ async def test_a_stranger_has_his_turn_in_a_flood(backend: Backend) -> None:
         session = attributes(await world.log_in(headers=HOME))
         await asyncio.gather(*await flood(world, 0))
         strangers = await flood(world, FLOOD)
+        async with asyncio.timeout(HANG):
+            while not world.service.edge.turns.waiting:
+                await asyncio.sleep(0)
         answer = await world.info(session["accessToken"], headers={"X-Forwarded-For": "192.0.2.1"})
         assert answer.status_code == 200
         assert set(await asyncio.gather(*strangers)) == {403}
@@ -67,17 +70,27 @@ async def test_a_token_that_was_seen_before_goes_before_a_flood_of_the_same_send
     assert world.service.edge.turns.credit(PEER) == 0
     strangers = await flood(world, FLOOD)
     assert (await world.info(token)).status_code == 200
+    assert (await world.request("POST", "/v1/api/verify/orders/1", token=token)).status_code == 204
     assert sum(not stranger.done() for stranger in strangers) > 0
     assert set(await asyncio.gather(*strangers)) == {403}
+
+
+async def test_a_good_token_takes_nobodys_bad_requests_along(world: World) -> None:
+    token = (await world.session())["accessToken"]
+    await world.info(token)
+    await asyncio.gather(*await flood(world, 0))
+    for _ in range(3):
+        assert (await world.info(token)).status_code == 200
+        assert world.service.edge.turns.credit(PEER) == 0
 
 
 async def test_a_token_is_recognised_as_long_as_it_is_good(world: World) -> None:
     session = await world.session()
     token, check = session["accessToken"], world.service.check
 
-    def recognised(token: str | None, key: str | None) -> bool:
+    def recognised(token: str | None, key: str | None, origin: str | None = None) -> bool:
         header = None if token is None else f"Bearer {token}"
-        return check.recognises(key, header, world.clock.now())
+        return check.recognises(key, header, origin, world.clock.now())
 
     assert not recognised(token, world.key)  # nobody has seen it yet
     await world.info(token)

@@ -17,6 +17,7 @@ from keybearer.errors import (
     AccessTokenMissing,
     AccessTokenRevoked,
     AccessTokenWrongApplication,
+    ApiKeyError,
     ApiKeyExpired,
     ApiKeyInvalid,
     ApiKeyMissing,
@@ -266,14 +267,17 @@ class CredentialCheck:
         """
         return self.verify_remembered(authorization, application_id, now).token
 
-    def recognises(self, api_key: str | None, authorization: str | None, now: int) -> bool:
-        """Whether the token was verified before and is good still, with a key of its application. As cheap for any
-        other; it decides nothing but whose turn it is."""
+    def recognises(self, api_key: str | None, authorization: str | None, origin: str | None, now: int) -> bool:
+        """Whether `verify_key` and `verify_bearer` would accept both without verifying anything. It decides nothing but
+        whose turn it is."""
         token = self._memory.peek(authorization)
         if token is None or now >= token.expires_at or token.is_revoked(self._state.revocations):
             return False
-        known = self._state.find_key(api_key or "")
-        return known is not None and known[0].application_id == token.application_id
+        try:
+            key = self.verify_key_as_known(api_key or "", origin, now)
+        except ApiKeyError:
+            return False
+        return key.application_id == token.application_id and not key.permissions
 
     def verify_remembered(self, authorization: str | None, application_id: str, now: int) -> RememberedToken:
         """As `verify_bearer`, with the caller that the token names."""

@@ -26,7 +26,17 @@ from keybearer.server.http.answer import NO_STORE, Answer, Header, StreamedAnswe
 from keybearer.server.http.body import read_members
 from keybearer.server.http.call import AtOnce, Call
 from keybearer.server.http.cors import cors_headers, preflight
-from keybearer.server.http.request import ClientGone, Receive, Request, RequestIds, RequestLimits, Scope, Send
+from keybearer.server.http.request import (
+    CREDENTIALS,
+    ClientGone,
+    Receive,
+    Request,
+    RequestIds,
+    RequestLimits,
+    Scope,
+    Send,
+    Standing,
+)
 from keybearer.server.http.routes import Needs, Route
 from keybearer.server.http.turns import BEST_CREDIT, Turns
 from keybearer.wire.problems import document_of, headers_of, status_of
@@ -37,6 +47,9 @@ CLIENT_GONE = 499
 """nginx's number for a request whose client has closed the connection. Nobody is answered with it."""
 
 _NO_LENGTH = frozenset({204, 304})
+
+_MAY_EARN = frozenset({Standing.STRANGE, Standing.KNOWN})
+_MAY_LOSE = _MAY_EARN | {Standing.WELL_KNOWN}
 
 log = structlog.get_logger("keybearer.http")
 
@@ -126,7 +139,8 @@ class Edge:
         route, handler = found
         started = time.perf_counter()
         request, code = Request(scope, _read_nothing, self._limits, self._request_ids), ""
-        if not (self._is_known(request) or self.turns.take()):
+        request.standing = self._standing(request)
+        if request.standing is Standing.STRANGE and not self.turns.take():
             return None
         try:
             answer = self._answer_at_once(route, handler, Call(request))
@@ -138,23 +152,30 @@ class Edge:
 
     async def _wait_for_turn(self, request: Request) -> None:
         """Raises ClientGone."""
-        if not self._is_known(request):
+        request.standing = self._standing(request)
+        if request.standing is Standing.STRANGE:
             with request.abandoned_when_gone():
                 await self.turns.wait()
 
-    def _is_known(self, request: Request) -> bool:
-        """Whether it need not wait for a turn: by who sends it, or, where that is answered from memory, by its token,
-        whoever sends it. What is open to all never waits: health is asked for in a flood too."""
-        is_open = (request.method, request.path) in self._open
-        request.credit = BEST_CREDIT if is_open else self.turns.credit(request.sender())
-        return request.credit > 0 or self._is_recognised(request)
+    def _standing(self, request: Request) -> Standing:
+        """What is open to all never waits: health is asked for in a flood too."""
+        if (request.method, request.path) in self._open:
+            return Standing.OPEN
+        credit = self.turns.credit(request.sender())
+        if credit > 0:
+            return Standing.WELL_KNOWN if credit == BEST_CREDIT else Standing.KNOWN
+        return Standing.RECOGNISED if self._is_recognised(request) else Standing.STRANGE
 
     def _is_recognised(self, request: Request) -> bool:
-        methods = self._table.get(request.path)
-        route = None if methods is None else methods.get(request.method)
-        if route is None or not isinstance(route.handler, AtOnce):
+        """Whether it will be answered from memory, and well."""
+        try:
+            route = _choose(self._find(request.path)[0], request)
+        except KeybearerError:
             return False
-        return self._check.recognises(request.header(b"api-key"), request.header(b"authorization"), self._now())
+        if route is None or not isinstance(route.handler, AtOnce) or not request.shows_each_once():
+            return False
+        api_key, authorization, origin = map(request.header, CREDENTIALS)
+        return self._check.recognises(api_key, authorization, origin, self._now())
 
     def _find(self, path: str) -> tuple[Mapping[str, Route], str]:
         methods = self._table.get(path)
@@ -248,14 +269,18 @@ class Edge:
         report("request refused", operation=operation, status=status, code=code, request_id=request.request_id)
 
     def _note(self, request: Request, status: int, code: str) -> None:
-        """Of an answer for which no credentials were needed, and of a fault of the service, nobody is better or worse
-        known."""
-        if (request.method, request.path) in self._open:
-            return
+        """For the turns of strangers, and the credit of senders.
+
+        Who goes before he is answered has had his turn. What is no fault of a sender's costs him nothing, and what took
+        no credential of his says nothing of him.
+        """
+        standing = request.standing
+        if standing is Standing.STRANGE and (status < 500 or code == Overloaded.code):
+            self.turns.judge(refused=status >= 400)
         if status < 400:
-            if request.is_proven and request.credit < BEST_CREDIT:
+            if request.is_proven and standing in _MAY_EARN:
                 self.turns.note(request.sender(), refused=False)
-        elif status < CLIENT_GONE or code == Overloaded.code:
+        elif status < CLIENT_GONE and standing in _MAY_LOSE:
             self.turns.note(request.sender(), refused=True)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property, lru_cache, partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -28,7 +29,7 @@ WATCH = "keybearer.watch"
 """Where the server puts a `Watch` in the state of a request."""
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
-_CREDENTIALS = (b"api-key", b"authorization", b"origin")
+CREDENTIALS = (b"api-key", b"authorization", b"origin")
 _MAX_AGENT = 200
 
 _MAX_ADDRESS = 64
@@ -39,6 +40,14 @@ _MAX_PROXIES = 16
 
 _ADDRESSES = 4096
 """Of which it is remembered what they are."""
+
+
+class Standing(Enum):
+    OPEN = "its operation is open to all"
+    KNOWN = "its sender was answered well lately"
+    WELL_KNOWN = "its sender was so often that he cannot be better known"
+    RECOGNISED = "its token was verified before"
+    STRANGE = "none of these"
 
 
 class ClientGone(Exception):
@@ -78,19 +87,19 @@ class Request:
         "_receive",
         "_scope",
         "credentials",
-        "credit",
         "headers",
         "is_proven",
         "method",
         "path",
         "request_id",
+        "standing",
     )
 
     credentials: tuple[str | None, str | None, str | None]
     """Api-Key, Authorization and Origin, once `check_headers` has gone well."""
 
-    credit: int
-    """What its sender had when it came (`turns.Turns`)."""
+    standing: Standing
+    """Why it need not wait for a turn, or that it has to."""
 
     is_proven: bool
     """Whether the credentials that its operation needs were right."""
@@ -113,19 +122,22 @@ class Request:
 
     def check_headers(self) -> None:
         """Raise MalformedRequest when a header that must stand once stands twice (contract.md section 2)."""
-        raw: Sequence[tuple[bytes, bytes]] = self._scope["headers"]
-        if len(raw) != len(self.headers):
-            self._join_repeated(raw)
-        api_key, authorization, origin = map(self.header, _CREDENTIALS)
+        if not self.shows_each_once():
+            self._join_repeated(self._scope["headers"])
+        api_key, authorization, origin = map(self.header, CREDENTIALS)
         require_once(api_key, authorization, origin)
         self.credentials = api_key, authorization, origin
 
     def _join_repeated(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
         if sum(name == b"content-length" for name, _ in raw) > 1:
             raise MalformedRequest("The header Content-Length stands in the request more than once.")
-        for name in _CREDENTIALS:
+        for name in CREDENTIALS:
             if name in self.headers:
                 self.headers[name] = b",".join(value for sent, value in raw if sent == name)
+
+    def shows_each_once(self) -> bool:
+        """Whether no header stands twice: what `credentials` would be is plain then."""
+        return len(self._scope["headers"]) == len(self.headers)
 
     def check_declared_length(self) -> None:
         """Raise BodyTooLarge, or MalformedRequest for a length that is no number, before any of the body is read."""
@@ -138,7 +150,7 @@ class Request:
             raise BodyTooLarge
 
     async def body(self) -> bytes:
-        """The whole body. Raises BodyTooLarge, and MalformedRequest when it does not arrive."""
+        """The whole body. Raises BodyTooLarge, MalformedRequest when it does not arrive, and ClientGone."""
         try:
             async with asyncio.timeout(self._limits.body_timeout):
                 return await self._read_body()
@@ -150,7 +162,7 @@ class Request:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise MalformedRequest("The connection was closed before the body had arrived.")
+                raise ClientGone
             chunk: bytes = message.get("body", b"")
             body += chunk
             if len(body) > self._limits.max_body:

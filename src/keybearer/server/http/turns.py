@@ -1,15 +1,16 @@
 """Whose turn it is: under a flood of requests that are refused, those who were answered well before go first.
 
 A request is let in at once when its sender is known, by what was answered to him lately. All others are as well, until
-more of them are refused than answered: then few have a turn at a time, so that a flood leaves time to everybody else
-(docs/decisions/0015).
+many of them are refused, and more than are answered: then few have a turn at a time, so that a flood leaves time to
+everybody else (docs/decisions/0015).
 """
 
 import asyncio
 from collections import deque
 
-FEWEST, MOST = 2, 256
-"""Strangers that are let in for a turn: a quarter of a millisecond's work; more than come within a turn in peace."""
+FEWEST, MOST = 2, 64
+"""Strangers that are let in for a turn: a quarter of a millisecond's work; as much as anybody may have to wait for, and
+more than come within a turn in peace."""
 
 PAUSE = 0.001
 """Seconds between two turns, in which those who are known have the process to themselves."""
@@ -22,7 +23,7 @@ KNOWN = 50_000
 
 
 class Turns:
-    """One for a process, on its event loop. A sender is the address that a request comes from."""
+    """One for a process, on its event loop. A sender is the address of one customer (`places.Origin`)."""
 
     def __init__(self) -> None:
         self._young: dict[str, int] = {}
@@ -40,7 +41,7 @@ class Turns:
         return len(self._waiting)
 
     def credit(self, sender: str) -> int:
-        """0: a stranger."""
+        """0: a stranger. Whoever is asked for is remembered for longer."""
         credit = self._young.get(sender)
         return self._recall(sender) if credit is None else credit
 
@@ -64,13 +65,15 @@ class Turns:
             self._waiting.append(turn)
             await turn
 
+    def judge(self, *, refused: bool) -> None:
+        """What the request of one who had a turn came to."""
+        self._refused += refused
+        self.at_a_time = max(FEWEST, min(MOST, self.at_a_time + (-1 if refused else 1)))
+        self._left = min(self._left, self.at_a_time)
+
     def note(self, sender: str, *, refused: bool) -> None:
         """What one of a sender's requests came to. What is no refusal changes nothing for one with `BEST_CREDIT`."""
         credit = self.credit(sender)
-        if credit == 0:
-            self.at_a_time = max(FEWEST, min(MOST, self.at_a_time + (-1 if refused else 1)))
-            self._left = min(self._left, self.at_a_time)
-            self._refused += refused
         self._set_credit(sender, credit - 1 if refused else min(BEST_CREDIT, credit + 1))
 
     def let_all_in(self) -> None:
