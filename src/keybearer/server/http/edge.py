@@ -48,9 +48,6 @@ CLIENT_GONE = 499
 
 _NO_LENGTH = frozenset({204, 304})
 
-_MAY_EARN = frozenset({Standing.STRANGE, Standing.KNOWN})
-_MAY_LOSE = _MAY_EARN | {Standing.WELL_KNOWN}
-
 log = structlog.get_logger("keybearer.http")
 
 
@@ -140,7 +137,7 @@ class Edge:
         started = time.perf_counter()
         request, code = Request(scope, _read_nothing, self._limits, self._request_ids), ""
         request.standing = self._standing(request)
-        if request.standing is Standing.STRANGE and not self.turns.take():
+        if request.standing == "strange" and not self.turns.take():
             return None
         try:
             answer = self._answer_at_once(route, handler, Call(request))
@@ -153,18 +150,18 @@ class Edge:
     async def _wait_for_turn(self, request: Request) -> None:
         """Raises ClientGone."""
         request.standing = self._standing(request)
-        if request.standing is Standing.STRANGE:
+        if request.standing == "strange":
             with request.abandoned_when_gone():
                 await self.turns.wait()
 
     def _standing(self, request: Request) -> Standing:
         """What is open to all never waits: health is asked for in a flood too."""
-        if (request.method, request.path) in self._open:
-            return Standing.OPEN
         credit = self.turns.credit(request.sender())
         if credit > 0:
-            return Standing.WELL_KNOWN if credit == BEST_CREDIT else Standing.KNOWN
-        return Standing.RECOGNISED if self._is_recognised(request) else Standing.STRANGE
+            return "well known" if credit == BEST_CREDIT else "known"
+        if (request.method, request.path) in self._open:
+            return "open"
+        return "recognised" if self._is_recognised(request) else "strange"
 
     def _is_recognised(self, request: Request) -> bool:
         """Whether it will be answered from memory, and well."""
@@ -275,12 +272,12 @@ class Edge:
         no credential of his says nothing of him.
         """
         standing = request.standing
-        if standing is Standing.STRANGE and (status < 500 or code == Overloaded.code):
+        if standing == "strange" and (status < 500 or code == Overloaded.code):
             self.turns.judge(refused=status >= 400)
         if status < 400:
-            if request.is_proven and standing in _MAY_EARN:
+            if standing in ("strange", "known") and request.is_proven:
                 self.turns.note(request.sender(), refused=False)
-        elif status < CLIENT_GONE and standing in _MAY_LOSE:
+        elif status < CLIENT_GONE and standing not in ("open", "recognised"):
             self.turns.note(request.sender(), refused=True)
 
 

@@ -6,10 +6,9 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property, lru_cache, partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs
 
 from keybearer.errors import BodyTooLarge, KeybearerError, MalformedRequest
@@ -42,12 +41,9 @@ _ADDRESSES = 4096
 """Of which it is remembered what they are."""
 
 
-class Standing(Enum):
-    OPEN = "its operation is open to all"
-    KNOWN = "its sender was answered well lately"
-    WELL_KNOWN = "its sender was so often that he cannot be better known"
-    RECOGNISED = "its token was verified before"
-    STRANGE = "none of these"
+Standing = Literal["well known", "known", "open", "recognised", "strange"]
+"""Why a request need not wait for a turn, or that it has to: its sender was answered well so often that he cannot be
+better known, or lately; its operation is open to all; its token was verified before; or none of these."""
 
 
 class ClientGone(Exception):
@@ -99,7 +95,6 @@ class Request:
     """Api-Key, Authorization and Origin, once `check_headers` has gone well."""
 
     standing: Standing
-    """Why it need not wait for a turn, or that it has to."""
 
     is_proven: bool
     """Whether the credentials that its operation needs were right."""
