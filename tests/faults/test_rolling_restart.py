@@ -34,4 +34,4 @@ async def test_no_refresh_fails_behind_a_proxy_that_asks_nothing() -> None:
                 async with under_load(scene, port) as statuses:
                     for replica in [*scene.replicas] * ROUNDS:
                         await restart_in_peace(replica)
-    assert statuses.keys() == {200}, statuses
+            assert statuses.keys() == {200}, (statuses, (ground.home / "nginx-error.log").read_text()[-4000:])
