@@ -5,9 +5,11 @@ import json
 from collections import Counter
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from keybearer.server.adapters.logging import configure_logging
+from keybearer.server.adapters.metrics import Metrics
+from keybearer.server.adapters.password_hasher import ThreadedPasswordHasher
 from keybearer.server.domain.audit import AuditKind
 from tests.http.world import PASSWORD, World, attributes, code_of
 
@@ -97,6 +99,15 @@ async def test_metrics_count_answers(world: World) -> None:
     assert counts[f'{name}{{code="access_token_invalid",operation="inspectToken",status="401"}}'] == 1
     assert counts['keybearer_request_seconds_count{operation="logIn"}'] == 1
     assert not any(secret in "\n".join(lines) for secret in (session["accessToken"], world.key))
+
+
+def test_gauges_tell_what_they_were_told() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry).sample(0.5, ThreadedPasswordHasher(), 2, 7)
+    assert registry.get_sample_value("keybearer_revocation_staleness_seconds") == 0.5
+    assert registry.get_sample_value("keybearer_password_queue", {"state": "waiting"}) == 0
+    assert registry.get_sample_value("keybearer_feed_streams") == 2
+    assert registry.get_sample_value("keybearer_waiting_strangers") == 7
 
 
 async def test_the_use_of_a_key_is_noted(world: World) -> None:

@@ -95,15 +95,18 @@ async def test_a_token_is_recognised_as_long_as_it_is_good(world: World) -> None
     assert not recognised(token, world.key)  # nobody has seen it yet
     await world.info(token)
     other, _ = await world.add_key(await world.add_application("Other"), ApiKeyKind.PUBLISHABLE)
+    guard, _ = await world.add_key(world.application, ApiKeyKind.SECRET, permissions=frozenset({"guard"}))
     cases = (
-        (token, world.key),
         (token, other),
+        (token, guard),
         (token, "none"),
         (token, None),
         (None, world.key),
         ("a.b.c", world.key),
     )
-    assert [recognised(*case) for case in cases] == [True, False, False, False, False, False]
+    assert recognised(token, world.key) and recognised(token, world.key, ORIGIN)
+    assert not recognised(token, world.key, "https://elsewhere.example")
+    assert not any(recognised(*case) for case in cases)
     ended = (await world.session())["accessToken"]
     await world.info(ended)
     await world.revoke(ended)

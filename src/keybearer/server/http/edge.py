@@ -164,7 +164,7 @@ class Edge:
         return "recognised" if self._is_recognised(request) else "strange"
 
     def _is_recognised(self, request: Request) -> bool:
-        """Whether it will be answered from memory, and well."""
+        """Whether it will be answered from memory, and, as far as its credentials tell, well."""
         try:
             route = _choose(self._find(request.path)[0], request)
         except KeybearerError:
