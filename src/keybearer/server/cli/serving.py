@@ -10,8 +10,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterable
+from contextlib import closing
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
@@ -21,11 +21,16 @@ from uvicorn.server import HANDLED_SIGNALS
 from uvicorn.supervisors import multiprocess
 
 from keybearer.server.app import UNREADY
+from keybearer.server.cli.listeners import accept_all, duplicate, turn_away
 from keybearer.server.http.protocol import CLOSE, DRAIN, BoundedProtocol
 
 LAST_REQUESTS = 0.5
 """Seconds in which a request may still come over a connection that is open when the process stops listening: a caller
 who has just been connected, or has not yet read that the connection closes, is about to send one."""
+
+HANDSHAKE = 0.005
+"""Seconds for connections that have begun to be made before the process stops listening: some times the way to a proxy
+and back. Who begins one meanwhile is refused a second later."""
 
 POLL = 0.05
 """Seconds between two looks at what is not over yet."""
@@ -82,19 +87,26 @@ class Server(uvicorn.Server):
     async def _stop_listening(self) -> None:
         """Nobody is connected any more from now on; who has been is served.
 
-        A socket that is closed resets the connections that nobody has accepted. So they are accepted first, with
-        nothing in between: after this, who is not connected yet is refused, and any proxy turns elsewhere.
+        Who is not connected yet is refused, and any proxy turns elsewhere (listeners.py).
         """
-        loop = asyncio.get_running_loop()
-        accepted: list[socket.socket] = []
-        for server in self.servers:
-            listeners = list(_duplicate(server.sockets))
-            server.close()
+        listeners = [mine for server in self.servers for mine in duplicate(server.sockets)]
+        if self._is_last_to_listen():
             for listener in listeners:
-                with closing(listener):
-                    accepted.extend(_accept_all(listener))
+                turn_away(listener)
+            await asyncio.sleep(HANDSHAKE)
+        for server in self.servers:
+            server.close()
+        accepted: list[socket.socket] = []
+        for listener in listeners:
+            with closing(listener):
+                accepted.extend(accept_all(listener))
+        loop = asyncio.get_running_loop()
         for connection in accepted:
             await loop.connect_accepted_socket(self._make_protocol, connection)
+
+    def _is_last_to_listen(self) -> bool:
+        """Not a worker that ends alone, whom no SIGTERM tells so: the others go on listening to the same sockets."""
+        return self.config.workers == 1 or self._until is not None
 
     def _make_protocol(self) -> BoundedProtocol:
         return BoundedProtocol(
@@ -105,21 +117,6 @@ class Server(uvicorn.Server):
         until = time.monotonic() + LAST_REQUESTS
         while self.server_state.connections and time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn looks likewise
             await asyncio.sleep(POLL)
-
-
-def _duplicate(listeners: Iterable[socket.socket]) -> Iterator[socket.socket]:
-    with suppress(OSError):  # no room for another file: whom nobody has accepted is lost, and nobody else
-        for listener in listeners:
-            yield socket.socket(fileno=os.dup(listener.fileno()))
-
-
-def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
-    listener.setblocking(False)
-    with suppress(OSError):  # nobody is left; or there is no room for another file
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            yield connection
 
 
 class Worker(multiprocess.Process):
