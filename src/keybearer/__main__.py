@@ -2,7 +2,8 @@
 is missing."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 
 CLIENT_LIBRARIES = frozenset({"httpx2", "rich", "typer"})
 """What the extra `cli` brings."""
@@ -28,30 +29,26 @@ def main() -> None:
 
 
 def _find_app() -> Callable[..., object]:
-    try:
-        from keybearer.cli.main import app, asks_for_client  # noqa: PLC0415 - a base install has no library that it needs
-    except ModuleNotFoundError as error:
-        _require_missing(error, CLIENT_LIBRARIES)
+    missing = _missing(CLIENT_LIBRARIES)
+    if missing is not None:
         print(
-            f"keybearer: {error.name} is missing: pip install 'keybearer[cli]' for the commands of the client, or "
+            f"keybearer: {missing} is missing: pip install 'keybearer[cli]' for the commands of the client, or "
             "'keybearer[server]' for those of the service too",
             file=sys.stderr,
         )
         sys.exit(2)
-    if asks_for_client(sys.argv[1:]):
-        return app
-    try:
-        from keybearer.server.cli.main import app as whole  # noqa: PLC0415 - takes four times as long to import
-    except ModuleNotFoundError as error:
-        _require_missing(error, LIBRARIES)
-        return app
-    return whole
+    if _missing(LIBRARIES) is None:
+        from keybearer.server.cli.main import app as whole  # noqa: PLC0415 - not every install has its libraries
+
+        return whole
+    from keybearer.cli.main import app  # noqa: PLC0415 - a base install has no library that it needs
+
+    return app
 
 
-def _require_missing(error: ModuleNotFoundError, libraries: frozenset[str]) -> None:
-    """Raises the error again unless it is for want of one of these."""
-    if (error.name or "").partition(".")[0] not in libraries:
-        raise error
+def _missing(libraries: Iterable[str]) -> str | None:
+    """One of these that is not there."""
+    return next((name for name in sorted(libraries) if find_spec(name) is None), None)
 
 
 if __name__ == "__main__":

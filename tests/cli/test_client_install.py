@@ -128,14 +128,27 @@ def test_with_the_server_both_stand_in_one_help() -> None:
     assert client < done.stdout.index("│ curl ") < service < done.stdout.index("│ serve ")
 
 
-def test_the_client_loads_nothing_of_the_server() -> None:
-    """A script may ask for a token often."""
+def loaded_by(*words: str) -> set[str]:
+    """What a command has imported in the end."""
     code = (
-        "import sys; sys.argv[1:] = ['token', '--profile', 'none']\n"
+        f"import sys; sys.argv[1:] = {list(words)!r}\n"
         "from keybearer.__main__ import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name for name in done.stdout.split() if name.startswith(("keybearer.server", "sqlalchemy", "httpx"))}
-    assert loaded == set()
+    return set(done.stdout.split())
+
+
+def test_the_client_loads_nothing_of_the_server() -> None:
+    """A script may ask for a token often."""
+    loaded = loaded_by("token", "--profile", "none")
+    assert "keybearer.client" in loaded
+    assert not {name for name in loaded if name.startswith(("keybearer.server.app", "sqlalchemy", "uvicorn", "httpx"))}
+
+
+def test_the_service_loads_nothing_of_other_commands() -> None:
+    """It would keep that for as long as it runs."""
+    loaded = loaded_by("serve", "--help")
+    assert "keybearer.server.app" in loaded
+    assert not {name for name in loaded if name.startswith(("keybearer.client", "sqlalchemy", "asyncpg", "httpx"))}

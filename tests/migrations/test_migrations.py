@@ -17,7 +17,8 @@ from keybearer.server.domain.applications import Application, ApplicationKind, L
 from keybearer.server.domain.attempts import Allowance, Charge
 from keybearer.server.domain.secret_keys import KeyPurpose, KeyState, SecretKey
 from keybearer.server.domain.sessions import Moved
-from keybearer.server.storage import schema, scripts
+from keybearer.server.storage import schema, schema_postgres, scripts
+from keybearer.server.storage.plan import TablesInUse
 from keybearer.server.storage.schema import SchemaState
 from tests.support import raw_sql
 from tests.support.backends import POLICY, Backend, PostgresBackend, SqliteBackend
@@ -163,13 +164,13 @@ async def test_a_migration_that_fails_midway_leaves_everything_as_it_was(
 @pytest.mark.postgres
 async def test_a_table_in_use_is_not_waited_for(postgres_databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever wants the table too would wait behind the migration."""
-    monkeypatch.setattr(schema, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(schema_postgres, "LOCK_ATTEMPTS", 2)
     url = postgres_databases.empty()
     schema.migrate(url, REVISIONS[0])
     connection = await asyncpg.connect(url)
     async with connection.transaction():
         await connection.execute("LOCK TABLE application IN ACCESS SHARE MODE")
-        with pytest.raises(schema.TablesInUse):
+        with pytest.raises(TablesInUse):
             await asyncio.to_thread(schema.migrate, url)
     await connection.close()
     assert schema.current_revision(url) == REVISIONS[0]

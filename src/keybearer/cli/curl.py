@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from keybearer.cli.ending import FAILED, WRONGLY_ASKED, fail
+from keybearer.cli.importing import make_app
 from keybearer.cli.profiles import DEFAULT, ProfileName
 from keybearer.cli.working import login_again, opened
 from keybearer.client import Client
@@ -28,6 +29,10 @@ def parse_header(text: str) -> Header:
     return match[1].encode(), match[2].rstrip().encode()
 
 
+app = make_app()
+
+
+@app.command("curl")
 def curl(
     url: Annotated[str, typer.Argument(metavar="URL", help="As https://api.example.com/notes.")],
     *,

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from keybearer.cli.asking import ask, ask_secret, read_secret
 from keybearer.cli.ending import WRONGLY_ASKED, fail
+from keybearer.cli.importing import make_app
 from keybearer.cli.profiles import (
     API_KEY_VARIABLE,
     DEFAULT,
@@ -25,7 +26,7 @@ from keybearer.cli.profiles import (
     read_key_file,
     save_profile,
 )
-from keybearer.cli.shown import Record, Shown
+from keybearer.cli.shown import Record, Shown, command
 from keybearer.cli.working import explained, make_client
 from keybearer.client import Client, StoreError
 from keybearer.errors import KeybearerError
@@ -57,6 +58,10 @@ KeyFile = Annotated[
 ]
 
 
+app = make_app()
+
+
+@command(app, "login")
 def login(
     *,
     url: Url = None,

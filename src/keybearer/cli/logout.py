@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from keybearer.cli.ending import FAILED, tell
+from keybearer.cli.importing import make_app
 from keybearer.cli.profiles import DEFAULT, Profile, ProfileName, get_profile, read_key, tokens_of
-from keybearer.cli.shown import Record, Shown
+from keybearer.cli.shown import Record, Shown, command
 from keybearer.cli.working import explained, make_client
 from keybearer.client import Client, ConfigurationError, LogoutOutcome, StoreError
 from keybearer.client.stored import forget_session
@@ -16,6 +17,10 @@ _ALIVE = "alive"
 """What became of a session that the service was not told of."""
 
 
+app = make_app()
+
+
+@command(app, "logout")
 def logout(
     all_devices: Annotated[bool, typer.Option("--all-devices", help="End every session of the user.")] = False,
     profile: ProfileName = DEFAULT,

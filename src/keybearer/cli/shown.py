@@ -86,11 +86,8 @@ Shown = Record | Table | Text
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
-def command(
-    app: typer.Typer, name: str, panel: str | None = None
-) -> Callable[[Callable[P, Shown]], Callable[P, Shown]]:
-    """Make the function a command of `app`, with the option `--json`; what it returns is printed. `panel` is the
-    heading under which the help lists it."""
+def command(app: typer.Typer, name: str) -> Callable[[Callable[P, Shown]], Callable[P, Shown]]:
+    """Make the function a command of `app`, with the option `--json`; what it returns is printed."""
 
     def register(function: Callable[P, Shown]) -> Callable[P, Shown]:
         @functools.wraps(function)
@@ -109,7 +106,7 @@ def command(
         parameters = [*signature.parameters.values(), option]
         vars(run)["__signature__"] = signature.replace(parameters=parameters, return_annotation=None)
         run.__annotations__ = {**function.__annotations__, "as_json": Json, "return": None}
-        app.command(name, rich_help_panel=panel)(run)
+        app.command(name)(run)
         return function
 
     return register

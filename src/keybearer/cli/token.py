@@ -4,12 +4,16 @@ from typing import Annotated
 
 import typer
 
+from keybearer.cli.importing import make_app
 from keybearer.cli.profiles import DEFAULT, ProfileName
-from keybearer.cli.shown import Record, Shown, Text
+from keybearer.cli.shown import Record, Shown, Text, command
 from keybearer.cli.working import opened
 from keybearer.client import Client
 
+app = make_app()
 
+
+@command(app, "token")
 def token(
     info: Annotated[
         bool, typer.Option("--info", help="Ask the service about the token instead of printing it.")

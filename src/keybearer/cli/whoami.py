@@ -1,10 +1,14 @@
 """`keybearer whoami`."""
 
+from keybearer.cli.importing import make_app
 from keybearer.cli.profiles import DEFAULT, ProfileName
-from keybearer.cli.shown import Record, Shown
+from keybearer.cli.shown import Record, Shown, command
 from keybearer.cli.working import opened
 
+app = make_app()
 
+
+@command(app, "whoami")
 def whoami(profile: ProfileName = DEFAULT) -> Shown:
     """Show whose session it is. Asks the service."""
     with opened(profile) as client:

@@ -47,7 +47,6 @@ from keybearer.server.http.users import Users
 from keybearer.server.http.verify import Verify
 from keybearer.server.ports import Clock, KeyEncryption, Randomness, Storage
 from keybearer.server.settings import Settings, SettingsError, load_settings
-from keybearer.server.storage.postgres import PostgresStorage
 from keybearer.server.storage.sqlite import SqliteStorage
 
 log = structlog.get_logger("keybearer.app")
@@ -108,6 +107,8 @@ def build_storage(settings: Settings, clock: Clock, randomness: Randomness) -> S
     """The backend that the database URL names."""
     if settings.sqlite_path is not None:
         return SqliteStorage(settings.sqlite_path, settings.session_policy, clock, randomness)
+    from keybearer.server.storage.postgres import PostgresStorage  # noqa: PLC0415 - 4 MB that SQLite has no need of
+
     return PostgresStorage(
         settings.database, settings.session_policy, randomness, pool_size=settings.database_pool_size
     )

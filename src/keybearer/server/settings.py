@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from keybearer.base64url import decode_base64url
 from keybearer.server.domain.attempts import Allowance, LimitPolicy
+from keybearer.server.domain.secret_keys import JWKS_MAX_AGE
 from keybearer.server.domain.sessions import SessionPolicy
-from keybearer.server.http.public import JWKS_MAX_AGE
 
 PREFIX = "KEYBEARER_"
 CONFIG_FILE = "KEYBEARER_CONFIG"

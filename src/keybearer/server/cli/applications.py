@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keybearer.cli.importing import make_app
 from keybearer.cli.shown import Record, Shown, Table, command
 from keybearer.server.cli.durations import parse_duration
 from keybearer.server.cli.instants import instant
@@ -11,7 +12,7 @@ from keybearer.server.cli.keys import SHOWN_ONCE, describe_created
 from keybearer.server.cli.working import administer
 from keybearer.server.domain.applications import Application, ApplicationKind, Lifetimes
 
-app = typer.Typer(help="Client applications.", no_args_is_help=True)
+app = make_app(help="Client applications.", no_args_is_help=True)
 
 Named = Annotated[str, typer.Argument(metavar="APPLICATION", help="Its name or id.")]
 Lifetime = Annotated[

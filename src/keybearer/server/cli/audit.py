@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from keybearer.cli.importing import make_app
 from keybearer.cli.shown import Shown, Table, command
 from keybearer.server.cli.instants import instant
 from keybearer.server.cli.working import with_storage
 from keybearer.server.domain.audit import RecordedEvent
 
-app = typer.Typer(help="The audit trail.", no_args_is_help=True)
+app = make_app(help="The audit trail.", no_args_is_help=True)
 
 _COLUMNS = ("id", "at", "kind", "actor", "address", "agent", "user_id", "application_id", "session_id", "detail")
 

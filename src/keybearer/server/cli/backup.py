@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from keybearer.cli.ending import WRONGLY_ASKED, fail
-from keybearer.cli.shown import Record, Shown
-from keybearer.server import app
+from keybearer.cli.importing import make_app
+from keybearer.cli.shown import Record, Shown, command
+from keybearer.server import app as composition
 from keybearer.server.adapters.clock import SystemClock
 from keybearer.server.cli.instants import instant
 from keybearer.server.cli.working import explained, operator, with_secret_keys
@@ -36,6 +37,10 @@ _KEPT = "Sessions go on. Those that were revoked in the time that is lost are ac
 _AS_IT_WAS = "Users, passwords, roles, applications and Api-Keys are as they were then."
 
 
+app = make_app()
+
+
+@command(app, "backup")
 def backup(
     file: File,
     force: Annotated[bool, typer.Option("--force", help="Replace the file, if it is a backup.")] = False,
@@ -55,6 +60,7 @@ def backup(
     return Record(values, f"The key-encryption key is not in it: keep a copy of {_place_of_key(settings)} elsewhere.")
 
 
+@command(app, "restore")
 def restore(file: File, keep_sessions: KeepSessions = False) -> Shown:
     """Put a backup in the place of the SQLite database. Stop the service first.
 
@@ -76,6 +82,7 @@ def restore(file: File, keep_sessions: KeepSessions = False) -> Shown:
     return Record(values, _note(keep_sessions=keep_sessions, old=kept))
 
 
+@command(app, "after-restore")
 def after_restore(keep_sessions: KeepSessions = False) -> Shown:
     """Go on with a database that was restored by other means, or with a standby that was promoted.
 
@@ -135,9 +142,9 @@ def _migrate(file: Path, copy: Path) -> str | None:
 
 async def _begin_epoch(settings: Settings, copy: Path, *, keep_sessions: bool) -> EpochBegun:
     """On the copy, so that the database is in its final state as soon as it is in its place."""
-    encryption = app.build_key_encryption(settings)
-    async with app.open_storage(replace(settings, database=f"sqlite:///{copy}")) as storage:
-        keys = app.build_secret_keys(settings, storage, encryption)
+    encryption = composition.build_key_encryption(settings)
+    async with composition.open_storage(replace(settings, database=f"sqlite:///{copy}")) as storage:
+        keys = composition.build_secret_keys(settings, storage, encryption)
         return await keys.begin_epoch(operator(), keep_sessions=keep_sessions)
 
 

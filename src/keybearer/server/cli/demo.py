@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from keybearer.cli.importing import make_app
 from keybearer.server.adapters.randomness import SystemRandomness
 from keybearer.server.cli.demo_examples import NOTES_PORT, Examples, running_examples
 from keybearer.server.cli.demo_service import HOST, DemoError, DemoProcess, Home, check_port, make_service, running
@@ -24,6 +25,10 @@ INTERRUPTED = 130
 """The status of a command that Ctrl-C ended before it was done (128 + SIGINT)."""
 
 
+app = make_app()
+
+
+@app.command("demo", hidden=True)
 def demo(
     *,
     data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its database and what it made.")] = Path(".demo"),

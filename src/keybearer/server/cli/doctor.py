@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 
 from keybearer.base64url import encode_base64url
+from keybearer.cli.importing import make_app
 from keybearer.cli.shown import Json
 from keybearer.errors import ServiceError
-from keybearer.server import app
+from keybearer.server import app as composition
 from keybearer.server.adapters.clock import SystemClock
 from keybearer.server.adapters.key_encryption import KEY_BYTES
 from keybearer.server.adapters.randomness import SystemRandomness
@@ -26,6 +27,8 @@ from keybearer.server.storage.schema import SchemaState, schema_state
 
 TOLERATED_DRIFT = 1000
 """Milliseconds between this machine's clock and the database's that nobody notices."""
+
+app = make_app()
 
 
 class Verdict(StrEnum):
@@ -44,6 +47,7 @@ class Finding:
     todo: str = ""
 
 
+@app.command("doctor")
 def doctor(as_json: Json = False) -> None:
     """Check the settings, the database, the clocks and the keys. Changes nothing. Ends with 1 when something fails."""
     findings = list(examine())
@@ -83,7 +87,7 @@ def _examine_key_encryption(settings: Settings) -> Finding:
         todo = f"Set KEYBEARER_KEY_ENCRYPTION_KEY for every process, and keep a copy. A fresh one: {fresh}"
         return Finding(check, Verdict.FAIL, "There is none, and PostgreSQL needs one.", todo)
     try:
-        app.build_key_encryption(settings)
+        composition.build_key_encryption(settings)
     except (KeyEncryptionError, SettingsError) as error:
         return Finding(check, Verdict.FAIL, str(error), "Put the key there with which the stored keys were sealed.")
     return Finding(check, Verdict.OK, "It is there, and others cannot read it.")
@@ -116,7 +120,7 @@ def _examine_schema(settings: Settings) -> Finding:
 
 async def _examine_storage(settings: Settings) -> Sequence[Finding]:
     try:
-        async with app.open_storage(settings) as storage:
+        async with composition.open_storage(settings) as storage:
             clock = _examine_clock(SystemClock().now(), await storage.now())
             return [clock, *[finding async for finding in _examine_keys(settings, storage)]]
     except ServiceError as error:
@@ -139,10 +143,10 @@ async def _examine_keys(settings: Settings, storage: Storage) -> AsyncIterator[F
         yield Finding(check, Verdict.OK, "There is none yet; the service makes them at its first start.")
         return
     try:
-        encryption = app.build_key_encryption(settings) if _has_key(settings) else None
+        encryption = composition.build_key_encryption(settings) if _has_key(settings) else None
         if encryption is None:
             raise KeyEncryptionError("The key-encryption key with which they were sealed is not there.")
-        await app.build_secret_keys(settings, storage, encryption).load()
+        await composition.build_secret_keys(settings, storage, encryption).load()
     except (KeyEncryptionError, SettingsError, NoActiveKey) as error:
         todo = "Put the right key-encryption key in place. Without it all sessions end: see docs/operations.md."
         yield Finding(check, Verdict.FAIL, str(error), todo)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keybearer.cli.importing import make_app
 from keybearer.cli.shown import Record, Shown, Table, command
 from keybearer.credentials.api_key import ApiKeyKind
 from keybearer.server.cli.durations import parse_duration
@@ -12,7 +13,7 @@ from keybearer.server.cli.working import administer
 from keybearer.server.domain.api_keys import ApiKey
 from keybearer.server.flows.administration import CreatedKey
 
-app = typer.Typer(help="Api-Keys.", no_args_is_help=True)
+app = make_app(help="Api-Keys.", no_args_is_help=True)
 
 SHOWN_ONCE = "The key is shown this once; only its hash is kept."
 

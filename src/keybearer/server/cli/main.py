@@ -6,29 +6,33 @@ from typing import Annotated
 
 import typer
 
-from keybearer.cli.main import Version, add_client_commands, make_app
-from keybearer.cli.shown import command
-from keybearer.server.cli import applications, audit, keys, sessions, signing_keys, users
-from keybearer.server.cli.backup import after_restore, backup, restore
-from keybearer.server.cli.demo import demo
-from keybearer.server.cli.doctor import doctor
-from keybearer.server.cli.migrate import migrate
-from keybearer.server.cli.serve import serve
-from keybearer.server.cli.tour import tour
+from keybearer.cli.importing import ImportingGroup, make_app
+from keybearer.cli.main import PANELS, Version
 from keybearer.server.settings import CONFIG_FILE, PREFIX
 
-_PANEL = "Service"
-
-_NOUNS = {
-    "applications": applications.app,
-    "keys": keys.app,
-    "users": users.app,
-    "sessions": sessions.app,
-    "signing-keys": signing_keys.app,
-    "audit": audit.app,
+_MODULES = {
+    "serve": "serve",
+    "migrate": "migrate",
+    "backup": "backup",
+    "restore": "backup",
+    "after-restore": "backup",
+    "applications": "applications",
+    "keys": "keys",
+    "users": "users",
+    "sessions": "sessions",
+    "signing-keys": "signing_keys",
+    "audit": "audit",
+    "doctor": "doctor",
+    "tour": "tour",
+    "demo": "demo",
 }
 
-app = make_app()
+
+class _Whole(ImportingGroup):
+    panels = PANELS | {"Service": {name: f"keybearer.server.cli.{module}" for name, module in _MODULES.items()}}
+
+
+app = make_app(name="keybearer", cls=_Whole, no_args_is_help=True)
 
 
 @app.callback()
@@ -44,16 +48,3 @@ def keybearer(
         os.environ[CONFIG_FILE] = str(config.absolute())  # where worker processes find it too
     if database is not None:
         os.environ[f"{PREFIX}DATABASE"] = database
-
-
-add_client_commands(app)
-app.command("serve", rich_help_panel=_PANEL)(serve)
-command(app, "migrate", _PANEL)(migrate)
-command(app, "backup", _PANEL)(backup)
-command(app, "restore", _PANEL)(restore)
-command(app, "after-restore", _PANEL)(after_restore)
-for name, noun in _NOUNS.items():
-    app.add_typer(noun, name=name, rich_help_panel=_PANEL)
-app.command("doctor", rich_help_panel=_PANEL)(doctor)
-app.command("tour", rich_help_panel=_PANEL)(tour)
-app.command("demo", hidden=True)(demo)

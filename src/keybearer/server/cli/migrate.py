@@ -3,13 +3,18 @@
 import os
 
 from keybearer.cli.ending import fail
-from keybearer.cli.shown import Record, Shown
+from keybearer.cli.importing import make_app
+from keybearer.cli.shown import Record, Shown, command
 from keybearer.server.cli.working import explained
 from keybearer.server.settings import load_settings
-from keybearer.server.storage.schema import HEAD, SchemaState, TablesInUse, current_revision, schema_state
+from keybearer.server.storage.plan import TablesInUse
+from keybearer.server.storage.schema import HEAD, SchemaState, current_revision, schema_state
 from keybearer.server.storage.schema import migrate as migrate_schema
 
+app = make_app()
 
+
+@command(app, "migrate")
 def migrate() -> Shown:
     """Bring the tables of the database up to date.
 

@@ -10,6 +10,7 @@ import structlog
 import typer
 from uvicorn.config import STARTUP_FAILURE
 
+from keybearer.cli.importing import make_app
 from keybearer.server import app as composition
 from keybearer.server.adapters.logging import configure_logging
 from keybearer.server.cli.open_files import allow_open_files
@@ -30,6 +31,10 @@ APP = "keybearer.server.app:create_app"
 log = structlog.get_logger("keybearer.serve")
 
 
+app = make_app()
+
+
+@app.command("serve")
 def serve(
     host: Annotated[str | None, typer.Option(help="Where to listen: an address or a host name.")] = None,
     port: Annotated[int | None, typer.Option(help="Where to listen.")] = None,

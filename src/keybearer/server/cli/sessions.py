@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from keybearer.cli.importing import make_app
 from keybearer.cli.shown import Record, Shown, Table, command
 from keybearer.server.cli.instants import instant
 from keybearer.server.cli.working import administer
 from keybearer.server.domain.sessions import SessionView
 
-app = typer.Typer(help="Sessions.", no_args_is_help=True)
+app = make_app(help="Sessions.", no_args_is_help=True)
 
 _COLUMNS = ("id", "user_id", "application", "created_at", "last_used_at", "last_address", "last_agent")
 

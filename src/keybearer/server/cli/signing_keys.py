@@ -5,13 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from keybearer.cli.ending import WRONGLY_ASKED, fail
+from keybearer.cli.importing import make_app
 from keybearer.cli.shown import Record, Shown, Table, command
 from keybearer.server.cli.instants import instant
 from keybearer.server.cli.working import operator, with_secret_keys, with_storage
 from keybearer.server.domain.secret_keys import KeyPurpose, SecretKey
 from keybearer.server.flows.secret_keys import SecretKeys
 
-app = typer.Typer(help="The keys with which tokens are made.", no_args_is_help=True)
+app = make_app(help="The keys with which tokens are made.", no_args_is_help=True)
 
 _COLUMNS = ("id", "purpose", "algorithm", "state", "kid", "created_at", "usable_from", "retired_at")
 

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from keybearer.base64url import encode_base64url
+from keybearer.cli.importing import make_app
 from keybearer.credentials.alphabet import is_in_alphabet
 from keybearer.server.adapters.randomness import SystemRandomness
 from keybearer.server.cli.tour_steps import Answer, Request, Visitor, walk
@@ -110,6 +111,10 @@ def _document(answer: httpx2.Response) -> Any:
         return answer.text[:MAX_TEXT]
 
 
+app = make_app()
+
+
+@app.command("tour")
 def tour(
     *,
     url: Annotated[str, typer.Option(help="Where the service answers.")] = "http://127.0.0.1:8100",

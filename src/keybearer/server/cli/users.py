@@ -7,6 +7,7 @@ import typer
 
 from keybearer.cli.asking import read_secret
 from keybearer.cli.ending import WRONGLY_ASKED, fail
+from keybearer.cli.importing import make_app
 from keybearer.cli.shown import Record, Shown, Table, command
 from keybearer.server.adapters.passwords.schemes import UnsupportedPasswordHash, check_importable
 from keybearer.server.cli.instants import instant
@@ -14,7 +15,7 @@ from keybearer.server.cli.working import administer
 from keybearer.server.domain.users import User
 from keybearer.server.flows.administration import Administration, Person
 
-app = typer.Typer(help="Users.", no_args_is_help=True)
+app = make_app(help="Users.", no_args_is_help=True)
 
 Named = Annotated[str, typer.Argument(metavar="USER", help="The email address, phone number or id.")]
 Role = Annotated[str, typer.Argument(metavar="ROLE", help="As it stands in the claim `roles` of access tokens.")]

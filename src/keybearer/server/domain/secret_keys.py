@@ -6,6 +6,9 @@ A key is `next` (published, not used yet), then `active`, then `retired` (verifi
 from dataclasses import dataclass
 from enum import StrEnum
 
+JWKS_MAX_AGE = 300
+"""Seconds that a cache may keep the key set; a key is published for longer than that before its first use."""
+
 
 class KeyPurpose(StrEnum):
     SIGNING = "signing"

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from keybearer.server.domain.secret_keys import JWKS_MAX_AGE
 from keybearer.server.flows.keyring import Keyring
 from keybearer.server.http.answer import Answer, answer_json
 from keybearer.server.http.call import Call
 from keybearer.wire.documents import Health
-
-JWKS_MAX_AGE = 300
-"""Seconds that a cache may keep the key set; a key is published for longer than that before its first use."""
 
 _CACHEABLE = ((b"cache-control", b"public, max-age=%d" % JWKS_MAX_AGE),)
 

@@ -7,22 +7,16 @@ line and the start of the service. A database is named by its URL, `sqlite:///pa
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-
-import asyncpg
+from typing import Any, TypeVar
 
 from keybearer.errors import StorageUnavailable
-from keybearer.server.storage.postgres import CANNOT_CONNECT, unavailable
-from keybearer.server.storage.primary import connect_to_primary
+from keybearer.server.storage.plan import Plan
 from keybearer.server.storage.sqlite import connect, create_file
-
-if TYPE_CHECKING:
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 T = TypeVar("T")
 
@@ -32,21 +26,8 @@ REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 """The revision that this release needs."""
 
-LOCK_TIMEOUT = 0.5
-"""Seconds that a migration waits for a table in use. Whoever wants the table meanwhile waits behind the migration, so
-that a dump of the database would stop the service."""
-
-LOCK_PAUSE = 1.0
-"""Seconds in which the others have the tables again, before the migration tries anew."""
-
-LOCK_ATTEMPTS = 120
-
-_LOCK = 0x6B657962656172  # of PostgreSQL's advisory locks, by any number that nobody else takes
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
-
-Plan = Callable[[str | None], Sequence[str]]
-"""From the current revision to the statements that are to be run."""
 
 
 class SchemaState(StrEnum):
@@ -56,10 +37,6 @@ class SchemaState(StrEnum):
     BEHIND = "behind"
     CURRENT = "current"
     AHEAD = "ahead"
-
-
-class TablesInUse(Exception):
-    """Something reads a table for minutes. Nothing was migrated."""
 
 
 def sqlite_path(database_url: str) -> Path | None:
@@ -75,7 +52,9 @@ def current_revision(database_url: str) -> str | None:
     """The revision of the tables; None for an empty database."""
     path = sqlite_path(database_url)
     if path is None:
-        return _run(_postgres_revision(database_url))
+        from keybearer.server.storage.schema_postgres import read_revision  # noqa: PLC0415 - as in app.build_storage
+
+        return _run(read_revision(database_url))
     if not path.exists():
         return None
     with _connected(path) as connection:
@@ -115,7 +94,9 @@ def _change(direction: str, database_url: str, revision: str) -> None:
 def _apply(database_url: str, plan: Plan) -> None:
     path = sqlite_path(database_url)
     if path is None:
-        _run(_apply_to_postgres(database_url, plan))
+        from keybearer.server.storage.schema_postgres import apply  # noqa: PLC0415 - as in app.build_storage
+
+        _run(apply(database_url, plan))
     else:
         create_file(path)
         with _connected(path) as connection:
@@ -148,48 +129,6 @@ def _apply_to_sqlite(connection: sqlite3.Connection, plan: Plan) -> None:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-
-
-async def _postgres_revision(database_url: str) -> str | None:
-    connection = await _connect(database_url)
-    try:
-        return await _revision_over(connection)
-    finally:
-        await connection.close()
-
-
-async def _revision_over(connection: "Connection") -> str | None:
-    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
-        return None
-    revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
-    return revision
-
-
-async def _apply_to_postgres(database_url: str, plan: Plan) -> None:
-    connection = await _connect(database_url)
-    try:
-        for _ in range(LOCK_ATTEMPTS):
-            with suppress(asyncpg.LockNotAvailableError):
-                return await _apply_over(connection, plan)
-            await asyncio.sleep(LOCK_PAUSE)
-        raise TablesInUse
-    finally:
-        await connection.close()
-
-
-async def _apply_over(connection: "Connection", plan: Plan) -> None:
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
-        for statement in plan(await _revision_over(connection)):
-            await connection.execute(statement)
-
-
-async def _connect(database_url: str) -> "Connection":
-    try:
-        return await connect_to_primary(database_url, timeout=10)
-    except CANNOT_CONNECT as error:
-        raise unavailable(error) from None  # its message may quote the URL
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
