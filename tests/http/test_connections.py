@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 from keybearer.server.http.answer import Whole
+from keybearer.server.http.head import MAX_KNOWN_BYTES, Head, KnownHeads
 from keybearer.server.http.protocol import AT_ONCE, DRAIN, MAX_HEAD_BYTES, BoundedProtocol
 
 HANG = 30
@@ -21,18 +22,35 @@ NOW, SLOW, OTHER = "/now", "/slow", "/other"
 """Answered at once; as soon as the test says so; by a task."""
 
 
+class Parsed(KnownHeads):
+    """Says which heads had to be parsed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unknown: list[bytes] = []
+
+    def find(self, sent: bytes) -> Head | None:
+        head = super().find(sent)
+        if head is None:
+            self.unknown.append(sent)
+        return head
+
+
 @dataclass(slots=True)
 class Application:
     """Answers with the path, and reads no body."""
 
     asked: list[str] = field(default_factory=list)
+    at_once: list[str] = field(default_factory=list)
+    known_heads: Parsed = field(default_factory=Parsed)
+    is_well_known: bool = True
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await receive()
-            scope["state"].update({AT_ONCE: self.at_once, DRAIN: lambda: None})
+            scope["state"].update({AT_ONCE: self, DRAIN: lambda: None})
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
@@ -45,8 +63,13 @@ class Application:
         await send({"type": "http.response.start", "status": 200, "headers": _length(text)})
         await send({"type": "http.response.body", "body": text})
 
-    def at_once(self, scope: dict[str, Any]) -> Whole | None:
-        return (200, _length(b"now"), b"now") if scope["path"] == NOW else None
+    def is_answered_at_once(self, method: str, path: str) -> bool:
+        return path == NOW
+
+    def answer_at_once(self, head: Head, client: tuple[str, int] | None) -> Whole | None:
+        self.at_once.append(head.path)
+        head.is_well_known = self.is_well_known
+        return 200, _length(b"now"), b"now"
 
 
 def _length(text: bytes) -> list[tuple[bytes, bytes]]:
@@ -182,3 +205,98 @@ async def test_a_refusal_never_stands_in_the_place_of_an_answer_under_way(behind
     async with served() as it:
         assert statuses(await it.send(get(SLOW) + behind)) == []
         assert it.application.asked == [SLOW]
+
+
+KNOWN = get(NOW, "Api-Key: known")
+"""A head that is asked for again and again, in reads of its own."""
+
+
+async def test_a_head_that_is_known_is_not_parsed_again() -> None:
+    async with served() as it:
+        answers = await it.send(KNOWN, KNOWN, get(OTHER), KNOWN, get(NOW, "Connection: close"))
+        assert it.application.at_once == [NOW] * 4
+        assert it.application.known_heads.unknown.count(KNOWN) == 1
+        await it.send(KNOWN, get(NOW, "Connection: close"))  # by another connection
+        assert it.application.known_heads.unknown.count(KNOWN) == 1
+    assert re.findall(rb"\r\n\r\n(\S+?)(?=HTTP|$)", answers) == [b"now", b"now", b"/other", b"now", b"now"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        get(NOW, "Connection: close"),
+        get(NOW, "Connection: keep-alive", version="1.0"),
+        get(NOW, "X: " + "y" * MAX_KNOWN_BYTES),
+        KNOWN + KNOWN,
+        KNOWN + b"GET /",
+    ],
+)
+async def test_what_is_more_or_less_than_one_head_is_not_known(sent: bytes) -> None:
+    async with served() as it:
+        await it.send(
+            sent, b"now HTTP/1.1\r\nConnection: close\r\n\r\n" if sent.endswith(b"/") else get(NOW, "Connection: close")
+        )
+        assert it.application.known_heads.find(sent) is None
+
+
+async def test_what_was_not_answered_well_is_not_known() -> None:
+    async with served() as it:
+        it.application.is_well_known = False
+        await it.send(KNOWN, KNOWN, get(NOW, "Connection: close"))
+        assert it.application.known_heads.unknown.count(KNOWN) == 2
+
+
+@pytest.mark.parametrize("path", [NOW, OTHER])
+async def test_a_known_head_within_a_body_is_no_request(path: str) -> None:
+    post = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(KNOWN)}\r\n\r\n".encode()
+    async with served() as it:
+        answers = await it.send(KNOWN, post, KNOWN, get(OTHER, "Connection: close"))
+        assert len(it.application.asked) + len(it.application.at_once) == 3
+    assert statuses(answers) == [b"200"] * 3
+
+
+async def test_a_known_head_behind_half_of_another_belongs_to_it() -> None:
+    async with served() as it:
+        answers = await it.send(KNOWN, b"GET /other HTTP/1.1\r\nHost: x\r\nX: ", KNOWN, get(NOW, "Connection: close"))
+        assert it.application.asked == [OTHER] and it.application.at_once == [NOW] * 2
+    assert statuses(answers) == [b"200"] * 3
+
+
+async def test_a_known_head_waits_for_the_answer_before_it() -> None:
+    async with served() as it:
+        sending = asyncio.create_task(it.send(KNOWN, get(SLOW), KNOWN, get(OTHER, "Connection: close")))
+        await asyncio.sleep(0.6)
+        assert it.application.at_once == [NOW]
+        it.application.release.set()
+        answers = await sending
+    assert re.findall(rb"\r\n\r\n(\S+?)(?=HTTP|$)", answers) == [b"now", b"/slow", b"/now", b"/other"]
+
+
+async def test_a_connection_lives_as_long_as_known_heads_come() -> None:
+    async with served(keep_alive=0.5) as it:
+        reader, writer = await asyncio.open_connection(*it.address)
+        for _ in range(10):
+            writer.write(KNOWN)
+            assert await reader.readuntil(b"now")
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(HANG):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_known_head_is_told_that_the_connection_closes() -> None:
+    async with served() as it:
+        await it.send(KNOWN, get(NOW, "Connection: close"))
+        state = it.server.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        assert (await it.send(KNOWN)).count(b"connection: close") == 1
+
+
+def test_heads_are_known_in_two_generations() -> None:
+    heads = KnownHeads(capacity=2)
+    sent = [b"%d" % n for n in range(5)]
+    for each in sent[:4]:
+        heads.keep(each, Head("GET", each.decode(), b"", []))
+    assert heads.find(sent[0]) is not None  # of the older ones, and young again
+    heads.keep(sent[4], Head("GET", "4", b"", []))
+    assert [heads.find(each) is not None for each in (sent[0], sent[4], sent[1])] == [True, True, False]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 from keybearer.server.domain.places import origin_of
+from keybearer.server.http.head import Head
 from keybearer.server.http.request import Request, RequestLimits
 from tests.http.world import HANG, HASH_THREADS, World, attributes, code_of, running
 from tests.support.backends import Backend
@@ -176,16 +177,11 @@ async def test_an_alarm_never_shuts_an_address_out_by_itself(backend: Backend) -
         assert (await log_in_from(world, "198.51.100.7", "correct horse battery"))[0] == 200
 
 
-async def receive_nothing() -> dict[str, object]:
-    return {}
-
-
 def address_of(peer: str, *named: str) -> str:
     """The client's address by a peer and the headers X-Forwarded-For; 10.0.0.0/8 is trusted."""
     headers = [(b"x-forwarded-for", text.encode()) for text in named]
-    scope = {"type": "http", "method": "GET", "path": "/", "client": (peer, 1), "headers": headers}
     limits = RequestLimits(trusted_proxies=(ip_network("10.0.0.0/8"),))
-    return Request(scope, receive_nothing, limits, lambda: "id").actor().address
+    return Request(Head("GET", "/", b"", headers), (peer, 1), limits, lambda: "id").actor().address
 
 
 def test_a_trusted_proxy_is_recognised_over_a_dual_stack_socket() -> None:

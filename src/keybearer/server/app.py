@@ -275,7 +275,7 @@ class App:
         try:
             async with running_service(self._settings, self._parts, self._metrics) as service:
                 self.service = service
-                state[AT_ONCE] = service.edge.at_once
+                state[AT_ONCE] = service.edge
                 _settle()
                 await send({"type": "lifespan.startup.complete"})
                 await receive()

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -26,8 +26,9 @@ from keybearer.server.http.answer import NO_STORE, Answer, Header, StreamedAnswe
 from keybearer.server.http.body import read_members
 from keybearer.server.http.call import AtOnce, Call
 from keybearer.server.http.cors import cors_headers, preflight
+from keybearer.server.http.head import CREDENTIALS, Head, KnownHeads
 from keybearer.server.http.request import (
-    CREDENTIALS,
+    WATCH,
     ClientGone,
     Receive,
     Request,
@@ -88,6 +89,7 @@ class Edge:
             for method in (route.method, "HEAD")
         )
         self.turns = Turns()
+        self.known_heads = KnownHeads()
         self._state = state
         self._check = check
         self._limits = limits
@@ -101,7 +103,7 @@ class Edge:
             await send({"type": "websocket.close", "code": 1008})
             return
         started = time.perf_counter()
-        request = Request(scope, receive, self._limits, self._request_ids)
+        request = self._request_of(scope, receive)
         operation, code, route = "unknown", "", None
         answer: Answer | StreamedAnswer
         try:
@@ -128,14 +130,20 @@ class Edge:
         await send({"type": "http.response.body", "body": body})
         self._report(request, operation, status, code, time.perf_counter() - started)
 
-    def at_once(self, scope: Scope) -> Whole | None:
-        """The answer to a request for which nothing is waited for; None for any other, which is to be called."""
-        found = self._at_once.get((scope["method"], scope["path"]))
-        if found is None:
-            return None
-        route, handler = found
+    def _request_of(self, scope: Scope, receive: Receive) -> Request:
+        head = Head(scope["method"], scope["path"], scope["query_string"], scope["headers"])
+        watch = scope.get("state", {}).get(WATCH)
+        return Request(head, scope.get("client"), self._limits, self._request_ids, receive=receive, watch=watch)
+
+    def is_answered_at_once(self, method: str, path: str) -> bool:
+        """Whether nothing is waited for, but a turn."""
+        return (method, path) in self._at_once
+
+    def answer_at_once(self, head: Head, client: tuple[str, int] | None) -> Whole | None:
+        """The answer to a request that `is_answered_at_once`; None if it has to wait for its turn."""
+        route, handler = self._at_once[head.method, head.path]
         started = time.perf_counter()
-        request, code = Request(scope, _read_nothing, self._limits, self._request_ids), ""
+        request, code = Request(head, client, self._limits, self._request_ids), ""
         request.standing = self._standing(request)
         if request.standing == "strange" and not self.turns.take():
             return None
@@ -143,6 +151,7 @@ class Edge:
             answer = self._answer_at_once(route, handler, Call(request))
         except Exception as error:  # noqa: BLE001 (every request has its answer)
             answer, code = _refuse(error, request, route.name, route)
+        head.is_well_known = request.is_proven and not code
         whole = self._whole(request, answer)
         self._report(request, route.name, answer.status, code, time.perf_counter() - started)
         return whole
@@ -169,7 +178,7 @@ class Edge:
             route = _choose(self._find(request.path)[0], request)
         except KeybearerError:
             return False
-        if route is None or not isinstance(route.handler, AtOnce) or not request.shows_each_once():
+        if route is None or not isinstance(route.handler, AtOnce) or not request.head.shows_each_once():
             return False
         api_key, authorization, origin = map(request.header, CREDENTIALS)
         return self._check.recognises(api_key, authorization, origin, self._now())
@@ -191,7 +200,7 @@ class Edge:
         if isinstance(route.handler, AtOnce):
             return self._answer_at_once(route, route.handler, call)
         request = call.request
-        _check_head(request)
+        request.head.check(self._limits.max_body)
         body = await request.body() if route.body is not None else b""
         self._check_credentials(route, call)
         if route.body is not None and (body or not route.body_optional):
@@ -199,7 +208,7 @@ class Edge:
         return await route.handler(call)
 
     def _answer_at_once(self, route: Route, handler: AtOnce, call: Call) -> Answer:
-        _check_head(call.request)
+        call.request.head.check(self._limits.max_body)
         passed = route.forwarded.admit(call) if route.forwarded is not None else None
         if passed is not None:
             return passed
@@ -209,7 +218,7 @@ class Edge:
     def _check_credentials(self, route: Route, call: Call) -> None:
         if route.needs is Needs.NOTHING:
             return
-        api_key, authorization, origin = call.request.credentials
+        api_key, authorization, origin = call.request.head.credentials
         call.now = self._now()
         key = self._check.verify_key(api_key, origin, call.now)
         call.key = key
@@ -253,7 +262,7 @@ class Edge:
     def _headers(self, request: Request, answer: Answer | StreamedAnswer) -> list[Header]:
         return [
             *answer.headers,
-            *cors_headers(self._state, request.headers.get(b"origin")),
+            *cors_headers(self._state, request.head.fields.get(b"origin")),
             (b"x-request-id", request.request_id.encode()),
         ]
 
@@ -308,15 +317,6 @@ async def _send_chunks(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
         async for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
-
-
-def _check_head(request: Request) -> None:
-    request.check_headers()
-    request.check_declared_length()
-
-
-async def _read_nothing() -> dict[str, Any]:
-    raise TypeError("what is answered at once reads no body")
 
 
 def _refuse(error: Exception, request: Request, operation: str, route: Route | None) -> tuple[Answer, str]:

@@ -4,11 +4,12 @@ waits for its reader. Answers go in one write, and those that wait for nothing n
 import asyncio
 import http
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from keybearer.server.http.answer import Header, Whole
+from keybearer.server.http.head import Head, KnownHeads
 from keybearer.server.http.request import WATCH
 
 MAX_HEAD_BYTES = 32_768
@@ -27,11 +28,8 @@ SEND_TIMEOUT = 30.0
 DRAIN = "keybearer.drain"
 """Where the application puts, in the state of its lifespan, what is to be called when the server shuts down."""
 
-AnswerOf = Callable[[Any], Whole | None]
-"""Answers a request, by its scope, for which nothing is waited for; None for any other."""
-
 AT_ONCE = "keybearer.at_once"
-"""Where the application puts an `AnswerOf`, in the state of its lifespan."""
+"""Where the application puts an `AnswersAtOnce`, in the state of its lifespan."""
 
 CLOSE = (b"connection", b"close")
 
@@ -39,6 +37,16 @@ _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 _NO_BODY = frozenset({204, 304})
+
+
+class AnswersAtOnce(Protocol):
+    """What the application answers without a task; `Edge`."""
+
+    known_heads: KnownHeads
+
+    def is_answered_at_once(self, method: str, path: str) -> bool: ...
+
+    def answer_at_once(self, head: Head, client: tuple[str, int] | None) -> Whole | None: ...
 
 
 class _Nowhere(list[tuple[bytes, bytes]]):
@@ -124,7 +132,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
         self._watcher: Callable[[], None] | None = None
-        self._has_answered_at_once = False
+        self._answered_at_once: Head | None = None
+        self._is_between_requests = True
+        self._begun = 0
+        self._kept_from = 0.0
+        self._at_once: AnswersAtOnce | None = self.app_state.get(AT_ONCE)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -152,7 +164,44 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_send_timer()
 
     def data_received(self, data: bytes) -> None:
-        self._has_answered_at_once, self._has_progress, self._read_bytes = False, False, len(data)
+        if not self._answer_as_before(data):
+            was_between, self._begun, self._answered_at_once = self._is_between_requests, 0, None
+            self._take_in(data)
+            if was_between and self._begun == 1 and self._is_between_requests:
+                self._remember(data)
+
+    def _answer_as_before(self, data: bytes) -> bool:
+        """Whether the read is a head that is known, and answered without being parsed anew."""
+        if self._at_once is None or not self._is_between_requests or not self._may_answer():
+            return False
+        head = self._at_once.known_heads.find(data)
+        if head is None or not self._write_at_once(self._at_once, head, keep_alive=True):
+            return False
+        if self._head_timer is not None:
+            self._stop_timer()
+        self._vain_bytes = 0
+        if self.timeout_keep_alive_task is None:
+            self.on_response_complete()
+        else:  # the timer that runs looks at the time when it has run out
+            self._kept_from = self.loop.time()
+            self.server_state.total_requests += 1
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """The read was one request and nothing else, of whose answer the connection does not end."""
+        head = self._answered_at_once
+        if head is not None and head.is_well_known and self._at_once is not None and not self.transport.is_closing():
+            self._at_once.known_heads.keep(data, head)
+
+    def timeout_keep_alive_handler(self) -> None:
+        left = self._kept_from + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _take_in(self, data: bytes) -> None:
+        self._has_progress, self._read_bytes = False, len(data)
         super().data_received(data)
         if self._has_progress and not self._in_head:
             self._vain_bytes = 0
@@ -180,6 +229,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
+        self._is_between_requests = False
+        self._begun += 1
         self._vain_bytes = 0
         super().on_message_begin()
 
@@ -211,34 +262,35 @@ class BoundedProtocol(HttpToolsProtocol):
 
         And one of a read: those behind it have their turns, as everybody else has.
         """
-        return (
-            self._is_idle()
-            and not self.flow.write_paused
-            and not self._has_answered_at_once
-            and not self.parser.should_upgrade()
-        )
+        return self._may_answer() and self._answered_at_once is None and not self.parser.should_upgrade()
+
+    def _may_answer(self) -> bool:
+        return self._is_idle() and not self.flow.write_paused and not self.transport.is_closing()
 
     def _answer_at_once(self) -> bool:
         """Without a cycle and a task. False for any request that needs them, or whose target is unusual; and for one
         with which something goes wrong: it does so again on the long way, where it is logged."""
-        answer_of: AnswerOf | None = self.app_state.get(AT_ONCE)
-        path, _, query = self.url.partition(b"?")
-        if answer_of is None or b"#" in query:
+        raw_path, _, query = self.url.partition(b"?")
+        method, path = self.parser.get_method().decode("ascii"), raw_path.decode("latin-1")
+        if self._at_once is None or b"#" in query or not self._at_once.is_answered_at_once(method, path):
             return False
-        scope = self.scope
-        scope["method"] = method = self.parser.get_method().decode("ascii")
-        scope["path"], scope["raw_path"], scope["query_string"] = path.decode("latin-1"), path, query
+        head = Head(method, path, query, self.headers)
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        if not self._write_at_once(self._at_once, head, keep_alive=keep_alive):
+            return False
+        self._answered_at_once = head
+        self.on_response_complete()
+        return True
+
+    def _write_at_once(self, service: AnswersAtOnce, head: Head, *, keep_alive: bool) -> bool:
         try:
-            answer = answer_of(scope)
+            answer = service.answer_at_once(head, self.client)
             if answer is None:
                 return False
-            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
             defaults = self.server_state.default_headers
-            _write_whole(self.transport, answer, defaults, keep_alive=keep_alive, method=method)
+            _write_whole(self.transport, answer, defaults, keep_alive=keep_alive, method=head.method)
         except Exception:  # noqa: BLE001 (nothing is written yet)
             return False
-        self._has_answered_at_once = True
-        self.on_response_complete()
         return True
 
     def on_body(self, body: bytes) -> None:
@@ -248,6 +300,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._has_progress = True
+        self._is_between_requests = True
         if self._is_heard():
             super().on_message_complete()
 

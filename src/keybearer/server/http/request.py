@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -12,10 +12,9 @@ from typing import Any, Literal
 from urllib.parse import parse_qs
 
 from keybearer.errors import BodyTooLarge, KeybearerError, MalformedRequest
-from keybearer.guard._headers import require_once
 from keybearer.server.domain.audit import Actor
 from keybearer.server.domain.places import origin_of
-from keybearer.wire.request_ids import is_request_id
+from keybearer.server.http.head import Head
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -28,7 +27,6 @@ WATCH = "keybearer.watch"
 """Where the server puts a `Watch` in the state of a request."""
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
-CREDENTIALS = (b"api-key", b"authorization", b"origin")
 _MAX_AGENT = 200
 
 _MAX_ADDRESS = 64
@@ -75,15 +73,19 @@ class RequestIds:
         return f"{self._process}-{next(self._count):x}"
 
 
+async def _read_nothing() -> dict[str, Any]:
+    raise TypeError("what is answered at once reads no body")
+
+
 class Request:
-    """Method, path and headers of one request, and its body on demand."""
+    """One request: its head, who sent it, and its body on demand."""
 
     __slots__ = (
+        "_client",
         "_limits",
         "_receive",
-        "_scope",
-        "credentials",
-        "headers",
+        "_watch_client",
+        "head",
         "is_proven",
         "method",
         "path",
@@ -91,58 +93,34 @@ class Request:
         "standing",
     )
 
-    credentials: tuple[str | None, str | None, str | None]
-    """Api-Key, Authorization and Origin, once `check_headers` has gone well."""
-
     standing: Standing
 
     is_proven: bool
     """Whether the credentials that its operation needs were right."""
 
-    def __init__(self, scope: Scope, receive: Receive, limits: RequestLimits, fresh_id: Callable[[], str]) -> None:
-        self._scope = scope
-        self._receive = receive
-        self._limits = limits
+    def __init__(
+        self,
+        head: Head,
+        client: tuple[str, int] | None,
+        limits: RequestLimits,
+        fresh_id: Callable[[], str],
+        *,
+        receive: Receive = _read_nothing,
+        watch: Watch | None = None,
+    ) -> None:
+        self.head = head
+        self.method = head.method
+        self.path = head.path
+        self.request_id = head.request_id or fresh_id()
         self.is_proven = False
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        sent = self.header(b"x-request-id")
-        self.request_id = sent if is_request_id(sent) else fresh_id()
+        self._client = client
+        self._limits = limits
+        self._receive = receive
+        self._watch_client = watch
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, by its lower-case name."""
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
-
-    def check_headers(self) -> None:
-        """Raise MalformedRequest when a header that must stand once stands twice (contract.md section 2)."""
-        if not self.shows_each_once():
-            self._join_repeated(self._scope["headers"])
-        api_key, authorization, origin = map(self.header, CREDENTIALS)
-        require_once(api_key, authorization, origin)
-        self.credentials = api_key, authorization, origin
-
-    def _join_repeated(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        if sum(name == b"content-length" for name, _ in raw) > 1:
-            raise MalformedRequest("The header Content-Length stands in the request more than once.")
-        for name in CREDENTIALS:
-            if name in self.headers:
-                self.headers[name] = b",".join(value for sent, value in raw if sent == name)
-
-    def shows_each_once(self) -> bool:
-        """Whether no header stands twice: what `credentials` would be is plain then."""
-        return len(self._scope["headers"]) == len(self.headers)
-
-    def check_declared_length(self) -> None:
-        """Raise BodyTooLarge, or MalformedRequest for a length that is no number, before any of the body is read."""
-        declared = self.headers.get(b"content-length")
-        if declared is None:
-            return
-        if not declared.isdigit():
-            raise MalformedRequest("The Content-Length header is not a number.")
-        if len(declared) > 12 or int(declared) > self._limits.max_body:
-            raise BodyTooLarge
+        return self.head.field(name)
 
     async def body(self) -> bytes:
         """The whole body. Raises BodyTooLarge, MalformedRequest when it does not arrive, and ClientGone."""
@@ -205,15 +183,13 @@ class Request:
             self._watch(None)
 
     def _watch(self, callback: Callable[[], None] | None) -> None:
-        watch: Watch | None = self._scope.get("state", {}).get(WATCH)
-        if watch is not None:  # another server than ours tells nothing
-            watch(callback)
+        if self._watch_client is not None:  # another server than ours tells nothing
+            self._watch_client(callback)
 
     def query_value(self, name: str) -> str | None:
         """A value of the query, or None when it is not there. Raises MalformedRequest when it stands there twice."""
-        query: bytes = self._scope["query_string"]
         try:
-            values = parse_qs(query.decode("latin-1"), max_num_fields=20).get(name)
+            values = parse_qs(self.head.query.decode("latin-1"), max_num_fields=20).get(name)
         except ValueError:
             raise MalformedRequest("The query has too many parameters.") from None
         if values is None:
@@ -240,8 +216,7 @@ class Request:
 
     def _address(self) -> str:
         """The client's address: the peer's, or, as long as the peer is a trusted proxy, the one that it names."""
-        client: tuple[str, int] | None = self._scope.get("client")
-        address = client[0] if client else ""
+        address = self._client[0] if self._client else ""
         if not self._limits.trusted_proxies:
             return address
         named = self._forwarded_for()
@@ -253,7 +228,7 @@ class Request:
         return address
 
     def _forwarded_for(self) -> str:
-        return ",".join(value.decode("latin-1") for name, value in self._scope["headers"] if name == b"x-forwarded-for")
+        return ",".join(value.decode("latin-1") for name, value in self.head.listed if name == b"x-forwarded-for")
 
 
 def _is_among(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> bool:
