@@ -17,8 +17,7 @@ Whole = tuple[int, list[Header], bytes]
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: tuple[Header, ...]
