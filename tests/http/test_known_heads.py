@@ -79,7 +79,7 @@ async def test_each_answer_has_an_id_of_its_own(world: World) -> None:
 
 async def test_nobody_is_known_by_what_needs_no_credentials_or_is_refused(world: World) -> None:
     refused = head_of(world, await world.session(), key="kb_none")
-    open_to_all = f"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    open_to_all = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     async with connected(world) as ask:
         for head, status in ((refused, b"403"), (open_to_all, b"200")):
             assert [(await ask(head)).split()[1] for _ in range(2)] == [status] * 2
