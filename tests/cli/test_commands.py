@@ -6,7 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from keybearer.cli import importing
+from keybearer.server.cli.main import app
 from tests.cli.commands import PASSWORD, WITHIN, Commands, Ended
 
 NOBODY = "01a20e1d-0000-7000-8000-000000000000"
@@ -369,3 +372,11 @@ def test_wrong_settings(sqlite_commands: Commands) -> None:
     ended = sqlite_commands.run("users", "list", KEYBEARER_DATABASE="postgresql://u:geheim@127.0.0.1:1/name")
     refused(ended, "cannot be reached")
     assert "geheim" not in ended.err
+
+
+def test_a_fault_of_a_command_does_not_look_like_an_unknown_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(importing, "import_module", fail)
+    assert isinstance(CliRunner().invoke(app, ["serve"]).exception, KeyError)

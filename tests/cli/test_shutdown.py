@@ -1,5 +1,6 @@
 """How `keybearer serve` ends: what it answers until then, and which signals it waits for."""
 
+import os
 import resource
 import signal
 import socket
@@ -70,6 +71,33 @@ def test_workers_that_others_replace_wait_for_nothing(sqlite_commands: Commands)
         assert get(serving, "/health/ready").status_code == 200
         ended = serving.stop(signal.SIGINT)
     assert ended.status == 0 and "Traceback" not in ended.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
+def test_a_worker_that_is_ended_alone_takes_nobody_with_it(sqlite_commands: Commands) -> None:
+    """They listen to the same socket."""
+    with sqlite_commands.serving("--workers", "2") as serving:
+        ended = workers_of(serving).pop()
+        os.kill(ended, signal.SIGTERM)
+        until(lambda: ended not in workers_of(serving) and len(workers_of(serving)) == 2)
+        assert all(get(serving, "/health/live").status_code == 200 for _ in range(20))
+        assert serving.stop(signal.SIGTERM).status == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
+def test_the_delay_is_kept_when_all_processes_are_told_at_once(sqlite_commands: Commands) -> None:
+    """As systemd tells them."""
+    with sqlite_commands.serving("--workers", "2", KEYBEARER_SHUTDOWN_DELAY=LONG) as serving:
+        for process in (serving.process.pid, *workers_of(serving)):
+            os.kill(process, signal.SIGTERM)
+        until(lambda: all(closing(get(serving, "/health/live")) for _ in range(8)))
+        time.sleep(0.5)
+        assert closing(get(serving, "/health/live"))
+        assert serving.stop(signal.SIGTERM).status == 0
+
+
+def workers_of(serving: Serving) -> set[int]:
+    return {int(child) for child in children(serving) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
 
 
 def children(serving: Serving) -> set[str]:

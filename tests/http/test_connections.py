@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import uvicorn
 
+from keybearer.server.http import protocol
 from keybearer.server.http.answer import Whole
-from keybearer.server.http.head import MAX_KNOWN_BYTES, Head, KnownHeads
+from keybearer.server.http.head import MAX_KNOWN_BYTES, MAX_KNOWN_HEADERS, Head, KnownHeads
 from keybearer.server.http.protocol import AT_ONCE, DRAIN, MAX_HEAD_BYTES, BoundedProtocol
 
 HANG = 30
@@ -227,6 +228,7 @@ async def test_a_head_that_is_known_is_not_parsed_again() -> None:
         get(NOW, "Connection: close"),
         get(NOW, "Connection: keep-alive", version="1.0"),
         get(NOW, "X: " + "y" * MAX_KNOWN_BYTES),
+        get(NOW, *["X:"] * MAX_KNOWN_HEADERS),
         KNOWN + KNOWN,
         KNOWN + b"GET /",
     ],
@@ -300,3 +302,23 @@ def test_heads_are_known_in_two_generations() -> None:
     assert heads.find(sent[0]) is not None  # of the older ones, and young again
     heads.keep(sent[4], Head("GET", "4", b"", []))
     assert [heads.find(each) is not None for each in (sent[0], sent[4], sent[1])] == [True, True, False]
+
+
+async def test_who_reads_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little of his answers is left in the service."""
+    monkeypatch.setattr(protocol, "SEND_TIMEOUT", 0.3)
+    async with served() as it:
+        with socket.socket() as reader:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            reader.connect(it.address)
+            reader.sendall(KNOWN)
+            connection = await first_connection(it.server)
+            while not connection.transport.get_write_buffer_size():
+                answered = len(it.application.at_once)
+                reader.sendall(KNOWN)
+                async with asyncio.timeout(HANG):
+                    while len(it.application.at_once) == answered:
+                        await asyncio.sleep(0)
+            async with asyncio.timeout(HANG):
+                while it.server.server_state.connections:
+                    await asyncio.sleep(0.01)

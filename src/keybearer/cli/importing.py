@@ -35,6 +35,12 @@ class Importing(UserDict[str, Any]):
         found.name, found.rich_help_panel = name, panel
         return found
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Not the inherited one, to which a KeyError of the import would say that there is no such command."""
+        if name not in self:
+            return default
+        return self[name]
+
 
 class ImportingGroup(TyperGroup):
     """A command line of such commands."""

@@ -6,6 +6,7 @@ answers what it has been sent, and ends.
 """
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from types import FrameType
 
 import structlog
@@ -42,23 +44,32 @@ class Config(uvicorn.Config):
     shutdown_delay: float = 0
     """Seconds."""
 
+    all_end: Event | None = None
+    """Set when all of several processes are to end."""
+
 
 class Server(uvicorn.Server):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._delay = config.shutdown_delay
+        self._all_end = config.all_end
         self._until: float | None = None
         self._is_leaving = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first SIGTERM begins the delay. Whatever comes later ends it, and so does Ctrl-C at once."""
         if sig == signal.SIGTERM and self.started and self._until is None:
-            self._until = time.monotonic() + self._delay
+            self._begin_delay()
         else:
             super().handle_exit(sig, frame)
 
+    def _begin_delay(self) -> None:
+        self._until = time.monotonic() + self._delay
+
     async def on_tick(self, counter: int) -> bool:
-        """Every 0.1 s; a signal may have come meanwhile."""
+        """Every 0.1 s; a signal may have come meanwhile, or the word that all are to end."""
+        if self._until is None and self._all_end is not None and self._all_end.is_set():
+            self._begin_delay()
         if self._until is not None:
             self._leave()
             self.should_exit = self.should_exit or time.monotonic() >= self._until
@@ -105,8 +116,8 @@ class Server(uvicorn.Server):
             await loop.connect_accepted_socket(self._make_protocol, connection)
 
     def _is_last_to_listen(self) -> bool:
-        """Not a worker that ends alone, whom no SIGTERM tells so: the others go on listening to the same sockets."""
-        return self.config.workers == 1 or self._until is not None
+        """Not a worker that ends alone: the others go on listening to the same sockets."""
+        return self._all_end is None or self._all_end.is_set()
 
     def _make_protocol(self) -> BoundedProtocol:
         return BoundedProtocol(
@@ -148,6 +159,10 @@ class Supervisor(multiprocess.Multiprocess):
 
     _in_haste = False
 
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        self.all_end = config.all_end = multiprocessing.get_context("spawn").Event()
+        super().__init__(config, sockets)
+
     def handle_int(self) -> None:
         super().handle_int()
         self._in_haste = True
@@ -158,10 +173,11 @@ class Supervisor(multiprocess.Multiprocess):
 
     def terminate_all(self) -> None:
         """How long the port is listened to is decided by the workers: whom they have left in the queue would wait for
-        the end of this process, in vain."""
+        the end of this process, in vain. They may have a SIGTERM already, as systemd sends it to all; another one would
+        end their delay."""
         for listener in self.sockets:
             listener.close()
-        _send(signal.SIGTERM, self._running())
+        self.all_end.set()
 
     def join_all(self) -> None:
         """Pass on the signals that come meanwhile. In haste the workers are told until they have heard it twice, which

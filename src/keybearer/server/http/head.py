@@ -10,11 +10,11 @@ from keybearer.wire.request_ids import is_request_id
 
 CREDENTIALS = (b"api-key", b"authorization", b"origin")
 
-KNOWN = 2000
+KNOWN = 1500
 """Heads in each of two generations."""
 
-MAX_KNOWN_BYTES = 3072
-"""Of a head that is kept: an access token and what browsers send besides."""
+MAX_KNOWN_BYTES, MAX_KNOWN_HEADERS = 3072, 32
+"""Of a head that is kept: an access token and what browsers send besides. Such a one takes 12 KB at most."""
 
 
 class Head:
@@ -101,6 +101,8 @@ class KnownHeads:
         self._old: dict[bytes, Head] = {}
 
     def find(self, sent: bytes) -> Head | None:
+        if len(sent) > MAX_KNOWN_BYTES:  # and not worth hashing
+            return None
         head = self._young.get(sent)
         return self._recall(sent) if head is None else head
 
@@ -111,7 +113,7 @@ class KnownHeads:
         return head
 
     def keep(self, sent: bytes, head: Head) -> None:
-        if len(sent) > MAX_KNOWN_BYTES:
+        if len(sent) > MAX_KNOWN_BYTES or len(head.listed) > MAX_KNOWN_HEADERS:
             return
         if len(self._young) >= self._capacity:
             self._old, self._young = self._young, {}

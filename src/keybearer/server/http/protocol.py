@@ -140,6 +140,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # the send timer runs for any byte that is not read
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
