@@ -76,6 +76,10 @@ bench-record: setup ## Run the benchmarks and record the figures in docs/benchma
 bench-growth: setup ## Measure with up to ten million sessions (ARGS=--record: write docs/growth.md)
 	@$(BIN)/python -m bench.growth $(ARGS)
 
+.PHONY: bench-parts
+bench-parts: setup ## Measure where the time goes (ARGS=--record: write docs/limits.md)
+	@$(BIN)/python -m bench.parts $(ARGS)
+
 .PHONY: bench-clients
 bench-clients: require-js ## Compare keybearer/axios with axios-auth-refresh (ARGS=--record: write docs/clients-compared.md)
 	@node packages/keybearer-js/bench/clients/run.js $(ARGS)

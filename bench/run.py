@@ -147,8 +147,8 @@ def _measure_info(figures: Figures, bench: Bench, api_key: str) -> None:
 
 def _bare(bench: Bench) -> float:
     """What the same requests get at most, with answers of the same size."""
-    with bare_server(INFO_BYTES) as url:
-        return run_wrk("info", url, bench.directory / "access", "", connections=32, seconds=LOAD_SECONDS).rate
+    with bare_server(INFO_BYTES) as server:
+        return run_wrk("info", server.url, bench.directory / "access", "", connections=32, seconds=LOAD_SECONDS).rate
 
 
 def _measure_first_sight(figures: Figures, bench: Bench, api_key: str, number: int) -> None:

@@ -136,9 +136,13 @@ class RunningService:
         self._process.wait(60)
         self._log.close()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def memory(self) -> int:
         """Resident memory of the service, in bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         return int(line.split()[1]) * 1024
 

@@ -1,0 +1,226 @@
+"""`make bench-parts`: where the time goes. What each operation takes of a core under full load, by what the threads of
+the service do, beside what its parts take by themselves. `--record` writes docs/limits.md.
+
+Figures are medians of rounds that are interleaved. The service has one core, `wrk` and PostgreSQL the other.
+"""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.bare import bare_server
+from bench.figures import machine
+from bench.load import Load, run_wrk
+from bench.service import PASSWORD, SERVER_CORE, Bench, generated_world, postgres_bench, sqlite_bench
+from bench.usage import Usage, usage_of
+
+ROUNDS = 3
+SECONDS = 3
+TOKENS = 1000
+REFRESHES = 24_000
+FRESH = 45_000
+USERS = 1000
+ANSWER_BYTES = 920
+"""Of a token info with its headers, about."""
+RECORD = Path(__file__).parent.parent / "docs" / "limits.md"
+
+_SETTINGS = """
+import time
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from keybearer.server.adapters.passwords.schemes import hash_password
+key, scheme, data = ec.generate_private_key(ec.SECP256R1()), ec.ECDSA(SHA256()), b"x" * 500
+public, signature = key.public_key(), key.sign(data, scheme)
+def measure(work):
+    began, count = time.process_time(), 0
+    while time.process_time() < began + 1:
+        work()
+        count += 1
+    print((time.process_time() - began) / count * 1e6)
+"""
+_PARTS = {
+    "signature": "key.sign(data, scheme)",
+    "verification": "public.verify(signature, data, scheme)",
+    "hash": 'hash_password(b"correct horse battery")',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One kind of request. `connections` are as many as in `bench.run`."""
+
+    name: str
+    script: str
+    path: str
+    data: str
+    connections: int
+
+    def data_of(self, number: int) -> str:
+        return self.data.format(number)
+
+
+_INFO = Operation("token info", "info", "/token/info", "access", 32)
+_FIRST = Operation("token info, each token for the first time", "info", "/token/info", "fresh{}", 32)
+_REFRESH = Operation("refresh", "refresh", "/token/refresh", "refresh{}", 64)
+_LOGIN = Operation("login", "login", "/token", "users", 8)
+_OPERATIONS = {"SQLite": (_INFO, _FIRST, _REFRESH, _LOGIN), "PostgreSQL": (_REFRESH, _LOGIN)}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Microseconds of a core for a request, and shares of the two cores that were busy."""
+
+    rate: float
+    loop: float
+    others: float
+    hashing: float
+    own_core: float
+    other_core: float
+
+    @classmethod
+    def of(cls, load: Load, usage: Usage) -> "Cost":
+        load.require_success()
+        requests = load.rate * SECONDS
+        times = (1e6 * seconds / requests for seconds in (usage.loop, usage.others, usage.hashing))
+        return cls(load.rate, *times, *usage.busy[:2])
+
+    @classmethod
+    def median(cls, costs: "list[Cost]") -> "Cost":
+        names = cls.__dataclass_fields__
+        return cls(**{name: statistics.median(getattr(cost, name) for cost in costs) for name in names})
+
+    @property
+    def all(self) -> float:
+        return self.loop + self.others + self.hashing
+
+    def row(self, name: str) -> str:
+        times = " | ".join(f"{time:,.4g}" for time in (self.loop, self.others, self.hashing))
+        return f"| {name} | {self.rate:,.0f} | {times} | {self.own_core:.0%} | {self.other_core:.0%} |"
+
+
+def main() -> None:
+    arguments = _arguments()
+    costs: dict[str, list[Cost]] = {}
+    parts: dict[str, list[float]] = {name: [] for name in _PARTS}
+    with sqlite_bench() as sqlite, postgres_bench() as postgres:
+        keys = {bench.name: asyncio.run(_prepare(bench)) for bench in (sqlite, postgres)}
+        for number in range(ROUNDS):
+            print(f"round {number + 1} of {ROUNDS}", flush=True)
+            for bench in (sqlite, postgres):
+                for operation in _OPERATIONS[bench.name]:
+                    cost = _measure(bench, operation, keys[bench.name], number)
+                    costs.setdefault(f"{operation.name}, {bench.name}", []).append(cost)
+            costs.setdefault("a bare protocol", []).append(_measure_bare(sqlite, "protocol"))
+            costs.setdefault("a bare application", []).append(_measure_bare(sqlite, "application"))
+            for name, work in _PARTS.items():
+                parts[name].append(_measure_part(work))
+    found = {name: Cost.median(several) for name, several in costs.items()}
+    document = _document(found, {name: statistics.median(several) for name, several in parts.items()})
+    print(document)
+    if arguments.record:
+        RECORD.write_text(document)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true", help="write docs/limits.md")
+    return parser.parse_args()
+
+
+async def _prepare(bench: Bench) -> str:
+    async with generated_world(bench, users=USERS) as world:
+        sessions = await world.sessions(TOKENS)
+        bench.write("access", [tokens.access_token for tokens in sessions])
+        bench.write("users", [f"{user.email} {PASSWORD}" for user in world.users])
+        for number in range(ROUNDS):
+            bench.write(f"refresh{number}", [tokens.refresh_token for tokens in await world.sessions(REFRESHES)])
+            fresh = (world.issuer.issue(sessions[turn % TOKENS].grant) for turn in range(FRESH))
+            bench.write(f"fresh{number}", [tokens.access_token for tokens in fresh])
+        return world.api_key
+
+
+def _measure(bench: Bench, operation: Operation, api_key: str, number: int) -> Cost:
+    with bench.start() as service:
+        url, data = f"{service.url}/v1/api/oauth{operation.path}", bench.directory / operation.data_of(number)
+        if operation is not _REFRESH and operation is not _FIRST:  # each of those is there once
+            run_wrk(operation.script, url, data, api_key, connections=operation.connections, seconds=1)
+        with usage_of(service.pid) as usage:
+            load = run_wrk(operation.script, url, data, api_key, connections=operation.connections, seconds=SECONDS)
+    print(f"  {operation.name}, {bench.name}: {load.rate:,.0f}/s", flush=True)
+    return Cost.of(load, usage)
+
+
+def _measure_bare(bench: Bench, kind: str) -> Cost:
+    with bare_server(ANSWER_BYTES, kind) as server, usage_of(server.pid) as usage:  # type: ignore[arg-type]  # two texts
+        load = run_wrk("info", server.url, bench.directory / "access", "", connections=32, seconds=SECONDS)
+    return Cost.of(load, usage)
+
+
+def _measure_part(work: str) -> float:
+    """Microseconds of the server's core, in a process of its own."""
+    code = f"{_SETTINGS}\nmeasure(lambda: {work})"
+    command = ("taskset", "-c", str(SERVER_CORE), sys.executable, "-c", code)
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _document(costs: Mapping[str, Cost], parts: Mapping[str, float]) -> str:
+    rows = "\n".join(cost.row(name) for name, cost in costs.items())
+    info, first = costs["token info, SQLite"], costs["token info, each token for the first time, SQLite"]
+    bare, application = costs["a bare protocol"], costs["a bare application"]
+    sqlite, postgres = costs["refresh, SQLite"], costs["refresh, PostgreSQL"]
+    login = costs["login, SQLite"]
+    return f"""# Where the time goes
+
+Written by `make bench-parts ARGS=--record`. The service has one core; `wrk` and PostgreSQL have the other. Microseconds
+are those of a core for one request, in medians of {ROUNDS} rounds; a core was busy with whatever it had to do.
+
+{machine()}
+
+| under full load | /s | event loop, us | other threads, us | hashing, us | service's core, busy | other core, busy |
+| --- | --- | --- | --- | --- | --- | --- |
+{rows}
+
+A bare protocol (asyncio on uvloop) answers whatever it is sent with as many bytes as a token info, and understands
+nothing of it. A bare application is an ASGI function under uvicorn that does the same.
+
+| by itself, in a loop | us |
+| --- | --- |
+| ES256, a signature | {parts["signature"]:,.4g} |
+| ES256, a verification | {parts["verification"]:,.4g} |
+| Argon2id of our parameters, by libsodium | {parts["hash"]:,.5g} |
+
+## Token info
+
+Of {info.all:.1f} us, {bare.all:.1f} are what a protocol takes that does nothing: the kernel and uvloop. A bare
+application takes {application.all:.1f} us, before any credential is looked at. Token info takes less than that where a
+head is known, which is not parsed again and for which no task is made; the rest is the checks, the document, metrics
+and turns, in Python. To do seven tenths of what a bare protocol does would leave
+{bare.all / 0.7 - bare.all:.1f} us for all of them.
+
+A token that is seen for the first time takes {first.all - info.all:.0f} us more: {parts["verification"]:.0f} for the
+signature, the others for a head that is to be parsed and claims that are to be read.
+
+## Refresh
+
+On SQLite {sqlite.all:.0f} us: {sqlite.loop:.0f} of the event loop, {parts["signature"]:.0f} of them for the signature
+of the new access token, and {sqlite.others:.0f} of the thread that writes. The core was {sqlite.own_core:.0%} busy.
+On PostgreSQL {postgres.all:.0f} us, all of the event loop; the core was {postgres.own_core:.0%} busy, and the other,
+which has PostgreSQL and `wrk`, {postgres.other_core:.0%}. Processor time is the limit on both. Doing nothing at all, a
+bare application answers {1e6 / application.all:,.0f} requests a second.
+
+## Login
+
+A hash takes {parts["hash"] / 1000:.1f} ms by itself, and {login.hashing / 1000:.1f} in the service. All else takes
+{(login.loop + login.others) / 1000:.1f} ms of a login; a part of it is what the service does in the background, which
+{login.rate:.0f} logins a second share. That it is so much more than a refresh takes, which does about the same, is not
+explained by a measurement; a hash goes through 19 MiB and leaves no cache warm.
+"""
+
+
+if __name__ == "__main__":
+    main()
