@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from bench.bare import bare_server
@@ -30,24 +31,54 @@ ANSWER_BYTES = 920
 RECORD = Path(__file__).parent.parent / "docs" / "limits.md"
 
 _SETTINGS = """
-import time
+import os
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from keybearer.server.adapters.passwords.schemes import hash_password
 key, scheme, data = ec.generate_private_key(ec.SECP256R1()), ec.ECDSA(SHA256()), b"x" * 500
 public, signature = key.public_key(), key.sign(data, scheme)
 def measure(work):
-    began, count = time.process_time(), 0
-    while time.process_time() < began + 1:
+    began, count = os.times(), 0
+    while os.times().user + os.times().system < began.user + began.system + 1:
         work()
         count += 1
-    print((time.process_time() - began) / count * 1e6)
+    ended = os.times()
+    for spent in (ended.user - began.user, ended.system - began.system):
+        print(spent / count * 1e6)
+"""
+_TOKENS = """
+from keybearer.guard import Credentials
+from keybearer.testing import FakeIssuer
+issuer = FakeIssuer()
+guard, api_key = issuer.guard(), issuer.api_key()
+tokens = iter([f"Bearer {issuer.access_token()}" for _ in range(40_000)])
 """
 _PARTS = {
-    "signature": "key.sign(data, scheme)",
-    "verification": "public.verify(signature, data, scheme)",
-    "hash": 'hash_password(b"correct horse battery")',
+    "signature": ("", "key.sign(data, scheme)"),
+    "verification": ("", "public.verify(signature, data, scheme)"),
+    "guard": (_TOKENS, "guard.verify(Credentials(api_key, next(tokens)))"),
+    "hash": ("", 'hash_password(b"correct horse battery")'),
 }
+
+_MEMORY = (
+    ("the interpreter", "sys"),
+    ("asyncio, uvloop, uvicorn, httptools", "uvloop uvicorn httptools"),
+    ("cryptography", "cryptography.hazmat.primitives.asymmetric.ec cryptography.hazmat.primitives.serialization"),
+    ("typer and what it imports", "typer"),
+    ("structlog and what it imports", "structlog"),
+    (
+        "msgspec, prometheus_client, nacl, argon2, bcrypt, sqlite3",
+        "msgspec prometheus_client nacl argon2 bcrypt sqlite3",
+    ),
+    ("Keybearer", "keybearer.server.cli.serve"),
+)
+_IMPORTS = """
+import importlib, re, sys
+for names in sys.argv[1:]:
+    for name in names.split():
+        importlib.import_module(name)
+    print(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +98,27 @@ class Operation:
 _INFO = Operation("token info", "info", "/token/info", "access", 32)
 _FIRST = Operation("token info, each token for the first time", "info", "/token/info", "fresh{}", 32)
 _REFRESH = Operation("refresh", "refresh", "/token/refresh", "refresh{}", 64)
-_LOGIN = Operation("login", "login", "/token", "users", 8)
-_OPERATIONS = {"SQLite": (_INFO, _FIRST, _REFRESH, _LOGIN), "PostgreSQL": (_REFRESH, _LOGIN)}
+LOGIN = Operation("login", "login", "/token", "users", 8)
+_OPERATIONS = {"SQLite": (_INFO, _FIRST, _REFRESH, LOGIN), "PostgreSQL": (_REFRESH, LOGIN)}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Microseconds of a core, the program's and the kernel's."""
+
+    user: float
+    kernel: float
+
+    @classmethod
+    def median(cls, parts: "list[Part]") -> "Part":
+        return cls(statistics.median(part.user for part in parts), statistics.median(part.kernel for part in parts))
+
+    @property
+    def all(self) -> float:
+        return self.user + self.kernel
+
+    def row(self, name: str) -> str:
+        return f"| {name} | {self.all:,.4g} | {self.kernel:,.4g} |"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +156,22 @@ class Cost:
 def main() -> None:
     arguments = _arguments()
     costs: dict[str, list[Cost]] = {}
-    parts: dict[str, list[float]] = {name: [] for name in _PARTS}
+    parts: dict[str, list[Part]] = {name: [] for name in _PARTS}
     with sqlite_bench() as sqlite, postgres_bench() as postgres:
-        keys = {bench.name: asyncio.run(_prepare(bench)) for bench in (sqlite, postgres)}
+        keys = {bench.name: prepare(bench) for bench in (sqlite, postgres)}
         for number in range(ROUNDS):
             print(f"round {number + 1} of {ROUNDS}", flush=True)
             for bench in (sqlite, postgres):
                 for operation in _OPERATIONS[bench.name]:
-                    cost = _measure(bench, operation, keys[bench.name], number)
+                    cost = measure(bench, operation, keys[bench.name], number)
                     costs.setdefault(f"{operation.name}, {bench.name}", []).append(cost)
             costs.setdefault("a bare protocol", []).append(_measure_bare(sqlite, "protocol"))
             costs.setdefault("a bare application", []).append(_measure_bare(sqlite, "application"))
-            for name, work in _PARTS.items():
-                parts[name].append(_measure_part(work))
+            for name, (setup, work) in _PARTS.items():
+                parts[name].append(_measure_part(setup, work))
+        memory = _measure_memory(sqlite)
     found = {name: Cost.median(several) for name, several in costs.items()}
-    document = _document(found, {name: statistics.median(several) for name, several in parts.items()})
+    document = _document(found, {name: Part.median(several) for name, several in parts.items()}, memory)
     print(document)
     if arguments.record:
         RECORD.write_text(document)
@@ -130,6 +181,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true", help="write docs/limits.md")
     return parser.parse_args()
+
+
+def prepare(bench: Bench) -> str:
+    """Users, sessions and tokens; answers the Api-Key."""
+    return asyncio.run(_prepare(bench))
 
 
 async def _prepare(bench: Bench) -> str:
@@ -144,7 +200,7 @@ async def _prepare(bench: Bench) -> str:
         return world.api_key
 
 
-def _measure(bench: Bench, operation: Operation, api_key: str, number: int) -> Cost:
+def measure(bench: Bench, operation: Operation, api_key: str, number: int) -> Cost:
     with bench.start() as service:
         url, data = f"{service.url}/v1/api/oauth{operation.path}", bench.directory / operation.data_of(number)
         if operation is not _REFRESH and operation is not _FIRST:  # each of those is there once
@@ -161,15 +217,30 @@ def _measure_bare(bench: Bench, kind: str) -> Cost:
     return Cost.of(load, usage)
 
 
-def _measure_part(work: str) -> float:
-    """Microseconds of the server's core, in a process of its own."""
-    code = f"{_SETTINGS}\nmeasure(lambda: {work})"
+def _measure_memory(bench: Bench) -> dict[str, float]:
+    """Megabytes that each adds to a process, and those of a service at rest."""
+    command = (sys.executable, "-c", _IMPORTS, *(modules for _, modules in _MEMORY))
+    sizes = [
+        int(size) * 1024 / 1e6
+        for size in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    ]
+    added = [after - before for before, after in pairwise([0.0, *sizes])]
+    with bench.start() as service:
+        names = [name for name, _ in _MEMORY]
+        return dict(zip(names, added, strict=True)) | {"all of the service at rest, on SQLite": service.memory() / 1e6}
+
+
+def _measure_part(setup: str, work: str) -> Part:
+    """On the server's core, in a process of its own."""
+    code = f"{_SETTINGS}{setup}\nmeasure(lambda: {work})"
     command = ("taskset", "-c", str(SERVER_CORE), sys.executable, "-c", code)
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return Part(*map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()))
 
 
-def _document(costs: Mapping[str, Cost], parts: Mapping[str, float]) -> str:
+def _document(costs: Mapping[str, Cost], parts: Mapping[str, Part], memory: Mapping[str, float]) -> str:
     rows = "\n".join(cost.row(name) for name, cost in costs.items())
+    sizes = "\n".join(f"| {name} | {size:.1f} |" for name, size in memory.items())
+    verification, guard, signature = parts["verification"], parts["guard"], parts["signature"]
     info, first = costs["token info, SQLite"], costs["token info, each token for the first time, SQLite"]
     bare, application = costs["a bare protocol"], costs["a bare application"]
     sqlite, postgres = costs["refresh, SQLite"], costs["refresh, PostgreSQL"]
@@ -188,11 +259,12 @@ are those of a core for one request, in medians of {ROUNDS} rounds; a core was b
 A bare protocol (asyncio on uvloop) answers whatever it is sent with as many bytes as a token info, and understands
 nothing of it. A bare application is an ASGI function under uvicorn that does the same.
 
-| by itself, in a loop | us |
-| --- | --- |
-| ES256, a signature | {parts["signature"]:,.4g} |
-| ES256, a verification | {parts["verification"]:,.4g} |
-| Argon2id of our parameters, by libsodium | {parts["hash"]:,.5g} |
+| by itself, in a loop | us | of these in the kernel |
+| --- | --- | --- |
+{signature.row("ES256, a signature")}
+{verification.row("ES256, a verification")}
+{guard.row("a guard, both credentials of a request, the token seen for the first time")}
+{parts["hash"].row("Argon2id of our parameters, by libsodium")}
 
 ## Token info
 
@@ -202,12 +274,14 @@ head is known, which is not parsed again and for which no task is made; the rest
 and turns, in Python. To do seven tenths of what a bare protocol does would leave
 {bare.all / 0.7 - bare.all:.1f} us for all of them.
 
-A token that is seen for the first time takes {first.all - info.all:.0f} us more: {parts["verification"]:.0f} for the
-signature, the others for a head that is to be parsed and claims that are to be read.
+A token that is seen for the first time takes {first.all - info.all:.0f} us more: {verification.all:.0f} for the
+signature, {guard.all - verification.all:.0f} for the claims; the others for a head that is to be parsed, and for what
+is remembered and described for the next time. In a guard, which has no HTTP, the signature is
+{verification.all / guard.all:.0%} of it.
 
 ## Refresh
 
-On SQLite {sqlite.all:.0f} us: {sqlite.loop:.0f} of the event loop, {parts["signature"]:.0f} of them for the signature
+On SQLite {sqlite.all:.0f} us: {sqlite.loop:.0f} of the event loop, {signature.all:.0f} of them for the signature
 of the new access token, and {sqlite.others:.0f} of the thread that writes. The core was {sqlite.own_core:.0%} busy.
 On PostgreSQL {postgres.all:.0f} us, all of the event loop; the core was {postgres.own_core:.0%} busy, and the other,
 which has PostgreSQL and `wrk`, {postgres.other_core:.0%}. Processor time is the limit on both. Doing nothing at all, a
@@ -215,10 +289,20 @@ bare application answers {1e6 / application.all:,.0f} requests a second.
 
 ## Login
 
-A hash takes {parts["hash"] / 1000:.1f} ms by itself, and {login.hashing / 1000:.1f} in the service. All else takes
+A hash takes {parts["hash"].all / 1000:.1f} ms by itself, {parts["hash"].kernel / 1000:.1f} of them in the kernel, to
+get its 19 MiB and give them back ([huge pages](operations.md#huge-pages) make less of it); in the service it takes
+{login.hashing / 1000:.1f}. All else takes
 {(login.loop + login.others) / 1000:.1f} ms of a login; a part of it is what the service does in the background, which
 {login.rate:.0f} logins a second share. That it is so much more than a refresh takes, which does about the same, is not
 explained by a measurement; a hash goes through 19 MiB and leaves no cache warm.
+
+## Memory
+
+| added by importing, in this order | MB |
+| --- | --- |
+{sizes}
+
+What typer and structlog import depends on what else is installed: pydantic, attrs, rich.
 """
 
 
