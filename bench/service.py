@@ -52,10 +52,11 @@ _LIMITS = ("LIMIT_NAME_KNOWN", "LIMIT_NAME_UNKNOWN", "LIMIT_ADDRESS", "LIMIT_NET
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One database, its settings as environment variables, and the directory for data files."""
+    """One database, its settings as environment variables, the directory for the load's files and that of its own."""
 
     name: str
     directory: Path
+    files: Path
     environment: Mapping[str, str]
 
     @property
@@ -73,7 +74,7 @@ class Bench:
 @contextmanager
 def sqlite_bench() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="keybearer-bench-", dir=Path.cwd()) as directory:
-        yield _bench("SQLite", Path(directory), f"sqlite:///{directory}/bench.db")
+        yield _bench("SQLite", Path(directory), Path(directory), f"sqlite:///{directory}/bench.db")
 
 
 @contextmanager
@@ -92,10 +93,10 @@ def postgres_bench() -> Iterator[Bench]:
         durable_postgres() as server,
         tempfile.TemporaryDirectory(prefix="keybearer-bench-", dir=Path.cwd()) as directory,
     ):
-        yield _bench("PostgreSQL", Path(directory), server.url())
+        yield _bench("PostgreSQL", Path(directory), Path(server.host) / "data", server.url())
 
 
-def _bench(name: str, directory: Path, database: str) -> Bench:
+def _bench(name: str, directory: Path, files: Path, database: str) -> Bench:
     migrate(database)
     limits = {f"KEYBEARER_{limit}": "1000000000" for limit in _LIMITS}
     own = {
@@ -108,7 +109,7 @@ def _bench(name: str, directory: Path, database: str) -> Bench:
         "KEYBEARER_HASH_PER_ADDRESS_LIMIT": "1200",
         **limits,
     }
-    return Bench(name, directory, own)
+    return Bench(name, directory, files, own)
 
 
 class RunningService:
