@@ -127,7 +127,7 @@ def _measure_info(figures: Figures, bench: Bench, api_key: str) -> None:
 
     The p99 is that of clients who ask for 70 % of what the worker can do: when it can do no more, it tells how long the
     clients' queue is. Beside it stands the p99 under the same flood at full load, where the hashes' share of the core
-    (nice 15: a twenty-fifth, in slices of the kernel's tick) is felt by every hundredth request.
+    (nice 19: a hundredth, in slices of the kernel's tick) is felt by every hundredth request.
     """
     with bench.start() as service:
         load = _info(service, bench, api_key, connections=32)
