@@ -204,9 +204,9 @@ def read_claims(claims: dict[str, object]) -> AccessToken:
 
 def _read_texts_of(claims: dict[str, object]) -> list[str]:
     texts: list[Any] = list(map(claims.get, _TEXT_CLAIMS))
-    for name, text in zip(_TEXT_CLAIMS, texts, strict=True):
+    for text in texts:
         if not isinstance(text, str) or not 0 < len(text) <= _MAX_TEXT:
-            _refuse(name, f"is not a text of 1 to {_MAX_TEXT} characters")
+            _refuse(_TEXT_CLAIMS[texts.index(text)], f"is not a text of 1 to {_MAX_TEXT} characters")
     return texts
 
 

