@@ -63,8 +63,9 @@ class Bench:
     def database(self) -> str:
         return self.environment["KEYBEARER_DATABASE"]
 
-    def start(self, **extra: str) -> "RunningService":
-        return RunningService(self, extra)
+    def start(self, module: str = "keybearer", **extra: str) -> "RunningService":
+        """`module` is what is run instead of `keybearer`, with the same commands."""
+        return RunningService(self, module, extra)
 
     def write(self, name: str, lines: Iterable[str]) -> None:
         """A data file of the load's."""
@@ -115,8 +116,9 @@ def _bench(name: str, directory: Path, files: Path, database: str) -> Bench:
 class RunningService:
     """`keybearer serve` in a process of its own; a context manager."""
 
-    def __init__(self, bench: Bench, extra: Mapping[str, str]) -> None:
+    def __init__(self, bench: Bench, module: str, extra: Mapping[str, str]) -> None:
         self._bench = bench
+        self._module = module
         self._extra = {f"KEYBEARER_{name.upper()}": value for name, value in extra.items()}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -126,7 +128,7 @@ class RunningService:
         environment = {**os.environ, **self._bench.environment, **self._extra, "KEYBEARER_PORT": str(self.port)}
         started = time.perf_counter()
         self._log = (self._bench.directory / "service.log").open("ab")
-        command = ("taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "keybearer", "serve")
+        command = ("taskset", "-c", str(SERVER_CORE), sys.executable, "-m", self._module, "serve")
         self._process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
         self._wait()
         self.seconds_to_first_answer = time.perf_counter() - started
