@@ -20,13 +20,18 @@ TRUSTING = {"trusted_proxies": "127.0.0.1/32"}
 async def hashes_held_up(world: World) -> AsyncIterator[threading.Event]:
     """For the block, or until the event is set, the threads have something else to do."""
     free = threading.Event()
-    threads = asyncio.gather(*(world.hasher._run(lambda: free.wait(HANG), None, True) for _ in range(HASH_THREADS)))
+    threads = asyncio.gather(*(_hold_up(world, free) for _ in range(HASH_THREADS)))
     await until(lambda: world.hasher.running == HASH_THREADS)
     try:
         yield free
     finally:
         free.set()
         await threads
+
+
+async def _hold_up(world: World, free: threading.Event) -> None:
+    with world.hasher._claimed(None, known_place=True) as claim:
+        await world.hasher._run(lambda: free.wait(HANG), claim, known_place=True)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -139,6 +144,44 @@ async def test_a_full_queue_refuses_and_leaves_the_rest_alone(backend: Backend) 
         assert refused and {code_of(answer) for answer in refused} == {(503, "overloaded")}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert world.hasher.waiting == 0
+
+
+async def test_who_finds_no_room_is_charged_nothing(backend: Backend) -> None:
+    """More refusals than the name and the address have attempts: both have all of them afterwards."""
+    limits = {"hash_queue_limit": "2", "limit_name_unknown": "2", "limit_address": "2"}
+    async with running(backend, limits | TRUSTING) as world:
+        async with hashes_held_up(world) as free:
+            first = asyncio.create_task(log_in_from(world, "203.0.113.1", "guess", "nobody@example.com"))
+            await until(lambda: world.hasher.waiting == 1)
+            outcomes = [await log_in_from(world, "203.0.113.2", "guess") for _ in range(5)]
+            assert outcomes == [(503, "overloaded")] * 5
+            free.set()
+            assert await first == (401, "invalid_credentials")
+        outcomes = [await log_in_from(world, "203.0.113.2", "guess") for _ in range(3)]
+        assert [status for status, _ in outcomes] == [401, 401, 429]
+
+
+async def test_a_known_place_finds_room_beside_a_flood(backend: Backend) -> None:
+    home, password = "198.51.100.7", "correct horse battery"
+    async with running(backend, {"hash_queue_limit": "2"} | TRUSTING) as world:
+        assert await log_in_from(world, home, password) == (200, "")
+        async with hashes_held_up(world) as free:
+            stranger = asyncio.create_task(log_in_from(world, "203.0.113.1", "guess"))
+            await until(lambda: world.hasher.waiting == 1)
+            at_home = asyncio.create_task(log_in_from(world, home, password))
+            await until(lambda: world.hasher.waiting == 2)
+            assert await log_in_from(world, home, password) == (503, "overloaded")
+            free.set()
+            assert await at_home == (200, "")
+            assert await stranger == (401, "invalid_credentials")
+
+
+async def test_a_refused_attempt_gives_its_room_back(backend: Backend) -> None:
+    limits = {"hash_queue_limit": "2", "limit_name_unknown": "1"}
+    async with running(backend, limits) as world:
+        outcomes = [(await world.log_in(password="guess")).status_code for _ in range(5)]
+        assert outcomes == [401, 429, 429, 429, 429]
+        assert (await world.log_in("other@example.com", "guess")).status_code == 401
 
 
 async def test_whoever_has_gone_is_not_hashed(backend: Backend) -> None:

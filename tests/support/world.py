@@ -84,9 +84,10 @@ async def charged(storage: Storage, charge: Charge) -> ChargeOutcome:
 
 
 async def login_record(storage: Storage, identifier: str, place_hash: bytes) -> LoginRecord | None:
-    """What a login under this name knows of the user."""
+    """What a login under this name knows of the user: the same before it is admitted and when it is."""
     application = Charge(b"application".ljust(32), Allowance(1))
     admission = await storage.attempts.admit(identifier, place_hash, lambda _: Attempt(application, (), ()))
+    assert await storage.attempts.look_up(identifier, place_hash) == admission.record
     return admission.record
 
 

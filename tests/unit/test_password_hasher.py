@@ -6,9 +6,9 @@ import resource
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from argon2 import low_level
@@ -19,9 +19,11 @@ from nacl import bindings
 from keybearer.errors import Overloaded
 from keybearer.server.adapters.password_hasher import FailureFloor, ThreadedPasswordHasher
 from keybearer.server.adapters.passwords import argon2_hashes, schemes
-from keybearer.server.adapters.passwords.fair_queue import Entry, FairQueue
+from keybearer.server.adapters.passwords.fair_queue import Claim, Entry, FairQueue
 from keybearer.server.domain.passwords import PasswordRefused, prepare_password
 from keybearer.server.ports import PasswordHasher, PasswordVerdict
+
+T = TypeVar("T")
 
 GUARD = 60.0
 WRONG = PasswordVerdict(right=False)
@@ -44,12 +46,31 @@ async def hasher() -> AsyncIterator[ThreadedPasswordHasher]:
     end(hasher)
 
 
+async def run(hasher: ThreadedPasswordHasher, work: Callable[[], T], source: bytes | None, known_place: bool) -> T:
+    """The result of a piece of work for a source."""
+    with hasher._claimed(source, known_place) as claim:
+        result, _ = await hasher._run(work, claim, known_place)
+    return result
+
+
+async def verify(
+    hasher: ThreadedPasswordHasher,
+    stored: str | None,
+    password: str,
+    *,
+    known_place: bool = False,
+    gone: asyncio.Future[None] | None = None,
+) -> PasswordVerdict:
+    with hasher.room(b"s", known_place=known_place) as verify_there:
+        return await asyncio.wait_for(verify_there(stored, password, known_place=known_place, gone=gone), GUARD)
+
+
 class Gate:
     """Work that holds a thread until it is let go."""
 
     def __init__(self, hasher: ThreadedPasswordHasher, source: bytes | None = None) -> None:
         self._go = threading.Event()
-        self.task = asyncio.create_task(hasher._run(lambda: self._go.wait(GUARD), source, True))
+        self.task = asyncio.create_task(run(hasher, lambda: self._go.wait(GUARD), source, True))
 
     async def open(self) -> None:
         self._go.set()
@@ -74,7 +95,7 @@ class Attempts:
     async def start(self, source: bytes, *, known_place: bool = False, count: int = 1) -> None:
         for _ in range(count):
             work: Callable[[], None] = lambda: self.served.append(source)  # noqa: E731
-            self.tasks.append(asyncio.create_task(self._hasher._run(work, source, known_place)))
+            self.tasks.append(asyncio.create_task(run(self._hasher, work, source, known_place)))
             await asyncio.sleep(0)
 
     async def results(self) -> list[str]:
@@ -83,10 +104,6 @@ class Attempts:
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
-
-
-async def verify(hasher: ThreadedPasswordHasher, stored: str | None, password: str) -> PasswordVerdict:
-    return await asyncio.wait_for(hasher.verify(stored, password, source=b"s", known_place=False), GUARD)
 
 
 async def test_it_is_a_password_hasher(hasher: ThreadedPasswordHasher) -> None:
@@ -176,7 +193,7 @@ async def test_what_goes_wrong_in_a_thread_is_raised_where_it_is_awaited(hasher:
         raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
-        await hasher._run(fail, b"s", False)
+        await run(hasher, fail, b"s", False)
     assert hasher.running == 0
     assert await verify(hasher, None, "still at work") == WRONG
 
@@ -251,6 +268,29 @@ async def test_known_places_may_have_all_of_it(hasher: ThreadedPasswordHasher) -
     assert await attempts.results() == ["served"] * 10 + ["Overloaded"]
 
 
+async def test_room_is_taken_before_the_work_comes(hasher: ThreadedPasswordHasher) -> None:
+    """Claimed in the half of the unknown places, left as the place turns out to be known, or when nothing came of it."""
+    with ExitStack() as claimed:
+        for number in range(4):
+            claimed.enter_context(hasher.room(b"unknown %d" % number, known_place=False))
+        with hasher.room(b"unknown", known_place=False) as last:
+            with pytest.raises(Overloaded), hasher.room(b"one too many", known_place=False):
+                pass
+            assert await last(None, "x", known_place=True) == WRONG
+            with hasher.room(b"there is room again", known_place=False):
+                pass
+    await asyncio.gather(*(run(hasher, int, b"unknown %d" % number, known_place=False) for number in range(5)))
+
+
+async def test_a_claim_counts_as_a_share_of_its_source(hasher: ThreadedPasswordHasher) -> None:
+    with ExitStack() as claimed:
+        for _ in range(4):
+            claimed.enter_context(hasher.room(b"s", known_place=True))
+        with pytest.raises(Overloaded), hasher.room(b"s", known_place=True):
+            pass
+    assert await verify(hasher, None, "x") == WRONG
+
+
 async def test_a_flood_from_one_source_delays_another_by_one_hash(hasher: ThreadedPasswordHasher) -> None:
     gate = await closed_gate(hasher)
     attempts = Attempts(hasher)
@@ -318,7 +358,7 @@ async def test_whoever_has_gone_has_no_turn_and_frees_the_place(hasher: Threaded
     gate = await closed_gate(hasher)
     gone = [asyncio.get_running_loop().create_future() for _ in range(4)]
     verdicts = [
-        asyncio.create_task(hasher.verify(None, "x", source=b"s", known_place=False, gone=left)) for left in gone
+        asyncio.create_task(verify(hasher, None, "x", gone=left)) for left in gone
     ]
     await asyncio.sleep(0)
     for left in gone[:3]:
@@ -334,7 +374,7 @@ async def test_whoever_has_gone_has_no_turn_and_frees_the_place(hasher: Threaded
 async def test_what_has_begun_is_finished_whoever_has_gone(hasher: ThreadedPasswordHasher) -> None:
     gone = asyncio.get_running_loop().create_future()
     gone.set_result(None)
-    verdict = asyncio.create_task(hasher.verify(None, "x", source=b"s", known_place=False, gone=gone))
+    verdict = asyncio.create_task(verify(hasher, None, "x", gone=gone))
     assert await asyncio.wait_for(verdict, GUARD) == WRONG
     assert hasher.verifications == 1
 
@@ -345,7 +385,7 @@ async def test_overloaded_says_when_to_come_back(hasher: ThreadedPasswordHasher)
     attempts = Attempts(hasher)
     await attempts.start(b"s", count=3)
     with pytest.raises(Overloaded) as refused:
-        await hasher.verify(None, "x", source=b"s", known_place=True)
+        await verify(hasher, None, "x", known_place=True)
     assert refused.value.retry_after == 8
     assert hasher.verifications == 0
     await gate.open()
@@ -361,14 +401,14 @@ async def test_close_refuses_who_waits_and_lets_the_rest_finish() -> None:
     assert await attempts.results() == ["Overloaded"] * 3
     await gate.open()
     with pytest.raises(Overloaded):
-        await hasher.verify(None, "x", source=b"s", known_place=True)
+        await verify(hasher, None, "x", known_place=True)
     end(hasher)
 
 
 async def test_several_threads_work_at_once() -> None:
     hasher = ThreadedPasswordHasher(threads=3)
     meeting = threading.Barrier(3)
-    await asyncio.wait_for(asyncio.gather(*(hasher._run(meeting.wait, b"s", True) for _ in range(3))), GUARD)
+    await asyncio.wait_for(asyncio.gather(*(run(hasher, meeting.wait, b"s", True) for _ in range(3))), GUARD)
     end(hasher)
 
 
@@ -377,7 +417,7 @@ def test_a_hasher_whose_loop_has_ended_does_no_harm() -> None:
     go = threading.Event()
 
     async def leave() -> None:
-        task = asyncio.create_task(hasher._run(lambda: go.wait(GUARD), b"s", True))
+        task = asyncio.create_task(run(hasher, lambda: go.wait(GUARD), b"s", True))
         await asyncio.sleep(0)
         task.cancel()
 
@@ -391,7 +431,7 @@ def test_a_hasher_whose_loop_has_ended_does_no_harm() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 async def test_the_threads_have_a_lower_priority_than_the_loop(hasher: ThreadedPasswordHasher) -> None:
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    priority, _ = await hasher._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), b"s", True)
+    priority = await run(hasher, lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), b"s", True)
     assert priority == max(19, before)
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
@@ -434,10 +474,10 @@ async def test_wrong_answers_wait_for_the_floor_and_right_ones_do_not(monkeypatc
         waits.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    assert (await hasher.verify(stored, "right", source=b"s", known_place=True)).right
+    assert (await verify(hasher, stored, "right", known_place=True)).right
     assert waits == []
-    assert not (await hasher.verify(stored, "wrong", source=b"s", known_place=True)).right
-    assert not (await hasher.verify(None, "wrong", source=b"s", known_place=True)).right
+    assert not (await verify(hasher, stored, "wrong", known_place=True)).right
+    assert not (await verify(hasher, None, "wrong", known_place=True)).right
     assert len(waits) == 2
     assert all(0 < wait < 100 for wait in waits)
     end(hasher)
@@ -448,16 +488,25 @@ async def test_wrong_answers_wait_for_the_floor_and_right_ones_do_not(monkeypatc
 Step = tuple[str, int, bool]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["put", "take", "finish", "withdraw"]), st.integers(0, 3), st.booleans())))
+STEPS = ("claim", "put", "give up", "take", "finish", "withdraw")
+
+
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3), st.booleans())))
 def test_the_queue_keeps_its_bounds_and_forgets_everything(steps: list[Step]) -> None:
     queue: FairQueue[int] = FairQueue(limit=6, per_source_limit=3)
+    claimed: list[Claim] = []
     waiting: list[Entry[int]] = []
     taken: list[Entry[int]] = []
     for number, (what, source, known_place) in enumerate(steps):
-        if what == "put":
-            entry = Entry(number, b"%d" % source if source else None, known_place)
-            if queue.put(entry):
-                waiting.append(entry)
+        if what == "claim":
+            if (claim := queue.claim(b"%d" % source if source else None, known_place=known_place)) is not None:
+                claimed.append(claim)
+        elif what == "put" and claimed:
+            claim = claimed.pop(source % len(claimed))
+            waiting.append(queue.put(claim, number, known_place=known_place or claim.known_place))
+            queue.give_up(claim)  # changes nothing any more
+        elif what == "give up" and claimed:
+            queue.give_up(claimed.pop(source % len(claimed)))
         elif what == "take":
             if (next_entry := queue.take()) is not None:
                 waiting.remove(next_entry)
@@ -470,14 +519,18 @@ def test_the_queue_keeps_its_bounds_and_forgets_everything(steps: list[Step]) ->
             entry = (waiting + taken)[source % len(waiting + taken)]
             assert queue.withdraw(entry) == (entry in waiting)
             waiting = [one for one in waiting if one is not entry]
-        assert len(queue) == len(waiting) <= 6
-        assert sum(not entry.known_place for entry in waiting) <= 3
-        sources = [entry.source for entry in waiting + taken if entry.source is not None]
-        assert all(sources.count(one) <= 3 for one in sources)
+        assert len(queue) == len(waiting)
+        assert len(claimed) + len(waiting) <= 6
+        assert sum(not claim.known_place for claim in claimed) + sum(not entry.known_place for entry in waiting) <= 3
+        sources = [claim.source for claim in claimed] + [entry.source for entry in waiting + taken]
+        assert all(sources.count(one) <= 3 for one in sources if one is not None)
+    for claim in claimed:
+        queue.give_up(claim)
     for entry in taken:
         queue.finish(entry)
     for entry in waiting:
         assert queue.withdraw(entry)
+    assert queue._claimed == {True: 0, False: 0}
     assert queue._in_hand == {}
     assert not queue._lanes[True]._sources
     assert not queue._lanes[False]._sources

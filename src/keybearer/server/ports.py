@@ -8,6 +8,7 @@ Every method may raise `keybearer.errors.StorageUnavailable`, and then it is unk
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -30,7 +31,7 @@ from keybearer.server.domain.sessions import (
     SessionRefused,
     SessionView,
 )
-from keybearer.server.domain.users import NewUser, User, UserStatus
+from keybearer.server.domain.users import LoginRecord, NewUser, User, UserStatus
 
 
 class Clock(Protocol):
@@ -69,22 +70,30 @@ class PasswordVerdict:
     rehashed: str | None = None
 
 
-class PasswordHasher(Protocol):
-    """Hashes passwords away from the event loop, with bounded work in hand."""
-
-    async def verify(
+class VerifyPassword(Protocol):
+    async def __call__(
         self,
         password_hash: str | None,
         password: str,
         *,
-        source: bytes,
         known_place: bool,
         gone: asyncio.Future[None] | None = None,
     ) -> PasswordVerdict:
         """Exactly one verification, of equal cost when there is no such user (`password_hash` None; never right).
 
-        `source` names where the attempt comes from, for fairness; `gone` is done when nobody waits any more. Raises
-        `errors.Overloaded` beyond the bound, and to whoever has gone before the verification began.
+        `gone` is done when nobody waits any more. Raises `errors.Overloaded` to whoever has gone, or has waited for too
+        long, before the verification began.
+        """
+
+
+class PasswordHasher(Protocol):
+    """Hashes passwords away from the event loop, with bounded work in hand."""
+
+    def room(self, source: bytes, *, known_place: bool) -> AbstractContextManager[VerifyPassword]:
+        """For the block: room for one verification, which is claimed before anything else is done for it.
+
+        `source` names where the attempt comes from, for fairness; half of all room is for known places only. Entering
+        raises `errors.Overloaded` when there is none.
         """
 
     async def hash(self, password: str) -> str:
@@ -212,9 +221,12 @@ class Feed(Protocol):
 
 
 class AttemptStore(Protocol):
+    async def look_up(self, identifier: str, place_hash: bytes) -> LoginRecord | None:
+        """Whose normalised identifier it is: `known_place` when `place_hash` is one of the user's places."""
+
     async def admit(self, identifier: str, place_hash: bytes, assess: Assess) -> Admission:
-        """Look up whose normalised identifier it is (`known_place` when `place_hash` is one of the user's places), and
-        charge the attempt that `assess` makes of it. Each charge is atomic: n charges at once are n charges."""
+        """Look the user up, and charge the attempt that `assess` makes of it. Each charge is atomic: n charges at once
+        are n charges."""
 
 
 class AuditStore(Protocol):

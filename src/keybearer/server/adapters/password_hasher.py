@@ -39,10 +39,10 @@ import structlog
 
 from keybearer import errors
 from keybearer.server.adapters.passwords import schemes
-from keybearer.server.adapters.passwords.fair_queue import Entry, FairQueue
+from keybearer.server.adapters.passwords.fair_queue import Claim, Entry, FairQueue
 from keybearer.server.adapters.scheduling import stand_back
 from keybearer.server.domain.passwords import PasswordRefused, prepare_password
-from keybearer.server.ports import PasswordVerdict
+from keybearer.server.ports import PasswordVerdict, VerifyPassword
 
 log = structlog.get_logger("keybearer.passwords")
 
@@ -120,27 +120,34 @@ class ThreadedPasswordHasher:
         """How many wait for a thread."""
         return len(self._queue)
 
-    async def verify(
+    @contextmanager
+    def room(self, source: bytes, *, known_place: bool) -> Iterator[VerifyPassword]:
+        """For the block: room for one verification. Raises `errors.Overloaded` when all of it, or the source's share, is
+        taken."""
+        with self._claimed(source, known_place) as claim:
+            yield partial(self._verify, claim)
+
+    async def _verify(
         self,
+        claim: Claim,
         password_hash: str | None,
         password: str,
         *,
-        source: bytes,
         known_place: bool,
         gone: asyncio.Future[None] | None = None,
     ) -> PasswordVerdict:
         """One verification, whatever there is to verify. A wrong password is answered no sooner than the floor.
 
         A password that nobody can have (`PasswordRefused`) and a stored hash that is not supported are verified against
-        a dummy and wrong, so that neither stands out. Raises `errors.Overloaded` beyond the bounds of the queue, of
-        which its time is one, when `gone` is done before the turn has come, and when there is no memory; a caller that
-        is cancelled while it waits leaves the queue.
+        a dummy and wrong, so that neither stands out. Raises `errors.Overloaded` when the longest wait is over or
+        `gone` is done before the turn has come, and when there is no memory; a caller that is cancelled while it waits
+        leaves the queue.
         """
         try:
             work = partial(_verify, password_hash, prepare_password(password))
         except PasswordRefused:
             work = partial(_verify, None, b"")
-        done, seconds = await self._run(work, source, known_place, gone)
+        done, seconds = await self._run(work, claim, known_place, gone)
         self.verifications += 1
         if done.right:
             return PasswordVerdict(right=True, rehashed=done.rehashed)
@@ -150,8 +157,10 @@ class ThreadedPasswordHasher:
         return PasswordVerdict(right=False)
 
     async def hash(self, password: str) -> str:
-        """A PHC string of the current scheme. Raises `PasswordRefused`; `errors.Overloaded` as `verify` does."""
-        hashed, _ = await self._run(partial(schemes.hash_password, prepare_password(password)), None, True)
+        """A PHC string of the current scheme. Raises `PasswordRefused`, and `errors.Overloaded` as a verification."""
+        work = partial(schemes.hash_password, prepare_password(password))
+        with self._claimed(None, known_place=True) as claim:
+            hashed, _ = await self._run(work, claim, known_place=True)
         return hashed
 
     def close(self) -> None:
@@ -163,18 +172,28 @@ class ThreadedPasswordHasher:
         for _ in self._threads:
             self._orders.put(None)
 
+    @contextmanager
+    def _claimed(self, source: bytes | None, known_place: bool) -> Iterator[Claim]:
+        claim = None if self._closed else self._queue.claim(source, known_place=known_place)
+        if claim is None:
+            raise self._overloaded()
+        try:
+            yield claim
+        finally:
+            self._queue.give_up(claim)
+
     async def _run(
         self,
         work: Callable[[], Result],
-        source: bytes | None,
+        claim: Claim,
         known_place: bool,
         gone: asyncio.Future[None] | None = None,
     ) -> tuple[Result, float]:
         """The result of `work` and the seconds that it took, the wait before it not counted."""
-        job = _Job(work)
-        entry: Entry[_Job[Any]] = Entry(job, source, known_place)
-        if self._closed or not self._queue.put(entry):
+        if self._closed:
             raise self._overloaded()
+        job = _Job(work)
+        entry = self._queue.put(claim, job, known_place=known_place)
         self._dispatch()
         try:
             with self._bounded_wait(entry, gone):

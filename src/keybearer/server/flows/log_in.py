@@ -5,13 +5,15 @@ verification of equal cost, and the `account_…` codes are told only to who gav
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 from uuid import UUID
 
 from keybearer.credentials.refresh_token import NONCE_BYTES
-from keybearer.errors import AccountDisabled, ApplicationDisabled, InvalidCredentials, LoginError, TooManyAttempts
+from keybearer.errors import AccountDisabled, ApplicationDisabled, InvalidCredentials, LoginError, Overloaded, TooManyAttempts
 from keybearer.server.domain.attempts import Attempt, Refused
 from keybearer.server.domain.audit import Actor, AuditEvent, AuditKind
 from keybearer.server.domain.ids import RANDOM_BYTES, uuid7
@@ -20,7 +22,7 @@ from keybearer.server.domain.sessions import Grant, NewSession, SessionRefused
 from keybearer.server.domain.users import InvalidIdentifier, LoginRecord, UserStatus, normalise_identifier
 from keybearer.server.flows.issue import IssuedTokens, TokenIssuer
 from keybearer.server.flows.limiter import Limiter
-from keybearer.server.ports import Clock, PasswordHasher, Randomness, Storage
+from keybearer.server.ports import Clock, PasswordHasher, Randomness, Storage, VerifyPassword
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,15 @@ class LogIn:
         identifier = _identifier(username)
         origin = origin_of(actor.address)
         place_hash = self.limiter.place_hash(origin)
-        assess = partial(self._assess, identifier, application_id, origin)
-        admission = await self.storage.attempts.admit(identifier, place_hash, assess)
-        if isinstance(admission.outcome, Refused):
-            raise TooManyAttempts(retry_after=admission.outcome.retry_after)
-        record = admission.record
+        async with self._room(identifier, place_hash, origin) as verify:
+            assess = partial(self._assess, identifier, application_id, origin)
+            admission = await self.storage.attempts.admit(identifier, place_hash, assess)
+            if isinstance(admission.outcome, Refused):
+                raise TooManyAttempts(retry_after=admission.outcome.retry_after)
+            record = admission.record
+            password_hash = record.password_hash if record is not None else None
+            verdict = await verify(password_hash, password, known_place=_is_known_place(record), gone=gone)
         user_id = record.user_id if record is not None else None
-        verdict = await self.hasher.verify(
-            record.password_hash if record is not None else None,
-            password,
-            source=origin.address.encode(),
-            known_place=_is_known_place(record),
-            gone=gone,
-        )
         if record is None or not verdict.right:
             raise await self._refused(InvalidCredentials(), user_id, application_id, actor)
         if record.status is UserStatus.DISABLED:
@@ -77,6 +75,20 @@ class LogIn:
                 record.user_id, record.password_hash, verdict.rehashed, actor
             )
         return self.issuer.issue(outcome)
+
+    @asynccontextmanager
+    async def _room(self, identifier: str, place_hash: bytes, origin: Origin) -> AsyncIterator[VerifyPassword]:
+        """Room for the verification, before anything is charged or written: of a flood, those for whom there is none
+        cost a look-up, and nobody his allowance. Raises Overloaded."""
+        source = origin.address.encode()
+        with ExitStack() as stack:
+            try:
+                verify = stack.enter_context(self.hasher.room(source, known_place=False))
+            except Overloaded:
+                if not _is_known_place(await self.storage.attempts.look_up(identifier, place_hash)):
+                    raise
+                verify = stack.enter_context(self.hasher.room(source, known_place=True))
+            yield verify
 
     def _assess(self, identifier: str, application_id: UUID, origin: Origin, record: LoginRecord | None) -> Attempt:
         bucket = self.limiter.name_bucket(identifier, record, origin)

@@ -174,7 +174,7 @@ class PostgresStorage(Stores):
                 self._idle.set()
 
     async def _run(self, operation: Operation[T]) -> T:
-        if operation.access is not Access.ADMISSION:
+        if operation.access not in (Access.LOOKUP, Access.ADMISSION):
             return await self._repeated(operation)
         async with _turn(self._admissions, ADMISSION_TIMEOUT, Overloaded()):
             return await self._repeated(operation)
@@ -194,7 +194,7 @@ class PostgresStorage(Stores):
             seconds = BULK_TIMEOUT if operation.access is Access.BULK else STATEMENT_TIMEOUT
             take = partial(self._take, connection, seconds)
             match operation.access:
-                case Access.READ | Access.ADMISSION:
+                case Access.READ | Access.LOOKUP | Access.ADMISSION:
                     return await perform(operation, take)
                 case Access.SNAPSHOT:
                     async with connection.transaction(isolation="repeatable_read", readonly=True):

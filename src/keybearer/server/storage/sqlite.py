@@ -303,7 +303,7 @@ class SqliteStorage(Stores):
                 await worker.close()
 
     async def run(self, operation: Operation[T], /) -> T:
-        reads = operation.access in (Access.READ, Access.SNAPSHOT)
+        reads = operation.access in (Access.READ, Access.LOOKUP, Access.SNAPSHOT)
         worker = self._reader if reads else self._writer
         if worker is None:
             raise StorageUnavailable("The storage is not open.")

@@ -8,6 +8,15 @@ Item = TypeVar("Item")
 
 
 @dataclass(eq=False, slots=True)
+class Claim:
+    """Room for an entry that is still to come. `is_open` until it has come, or is given up."""
+
+    source: bytes | None
+    known_place: bool
+    is_open: bool = True
+
+
+@dataclass(eq=False, slots=True)
 class Entry(Generic[Item]):
     """One piece of work. `source` None is the service's own work, which no share limits."""
 
@@ -49,14 +58,15 @@ class _Lane(Generic[Item]):
 class FairQueue(Generic[Item]):
     """Attempts from known places and from unknown ones are served alternately, and of each kind the sources in turn.
 
-    At most `limit` entries wait, and at most half of them from unknown places: the other half is kept for the known
-    ones. A source has at most `per_source_limit` entries in hand, waiting or taken.
+    There is room for `limit` entries that wait, and at most half of it is for unknown places: the other half is kept
+    for the known ones. A source has at most `per_source_limit` entries in hand, claimed, waiting or taken.
     """
 
     def __init__(self, *, limit: int, per_source_limit: int) -> None:
         self._limit = limit
         self._per_source_limit = per_source_limit
         self._lanes = {True: _Lane[Item](), False: _Lane[Item]()}
+        self._claimed = {True: 0, False: 0}
         self._in_hand: dict[bytes, int] = {}
         self._known_place_next = True
 
@@ -64,20 +74,38 @@ class FairQueue(Generic[Item]):
         """How many wait."""
         return self._lanes[True].size + self._lanes[False].size
 
-    def put(self, entry: Entry[Item]) -> bool:
-        """False, and nothing changed, when the queue or the entry's share of it is full."""
-        if not self._admits(entry):
-            return False
-        self._lanes[entry.known_place].put(entry)
-        if entry.source is not None:
-            self._in_hand[entry.source] = self._in_hand.get(entry.source, 0) + 1
-        return True
+    def claim(self, source: bytes | None, *, known_place: bool) -> Claim | None:
+        """Room for one entry; None, and nothing changed, when the queue or the claimant's share of it is full."""
+        if not self._has_room(source, known_place):
+            return None
+        self._claimed[known_place] += 1
+        if source is not None:
+            self._in_hand[source] = self._in_hand.get(source, 0) + 1
+        return Claim(source, known_place)
 
-    def _admits(self, entry: Entry[Item]) -> bool:
-        if entry.source is not None and self._in_hand.get(entry.source, 0) >= self._per_source_limit:
+    def _has_room(self, source: bytes | None, known_place: bool) -> bool:
+        if source is not None and self._in_hand.get(source, 0) >= self._per_source_limit:
             return False
-        kept = entry.known_place or self._lanes[False].size < self._limit // 2
-        return kept and len(self) < self._limit
+        unknown = self._lanes[False].size + self._claimed[False]
+        kept = known_place or unknown < self._limit // 2
+        return kept and unknown + self._lanes[True].size + self._claimed[True] < self._limit
+
+    def put(self, claim: Claim, item: Item, *, known_place: bool) -> Entry[Item]:
+        """The entry for which room was claimed. It is told by now whether its place is known."""
+        self._close(claim)
+        entry = Entry(item, claim.source, known_place)
+        self._lanes[known_place].put(entry)
+        return entry
+
+    def give_up(self, claim: Claim) -> None:
+        """Nothing changes when its entry has come."""
+        if claim.is_open:
+            self._close(claim)
+            self._release(claim.source)
+
+    def _close(self, claim: Claim) -> None:
+        claim.is_open = False
+        self._claimed[claim.known_place] -= 1
 
     def take(self) -> Entry[Item] | None:
         """The next entry, or None when nobody waits. Its source has it in hand until `finish`."""
@@ -91,15 +119,18 @@ class FairQueue(Generic[Item]):
 
     def finish(self, entry: Entry[Item]) -> None:
         """A taken entry is done."""
-        if entry.source is None:
+        self._release(entry.source)
+
+    def _release(self, source: bytes | None) -> None:
+        if source is None:
             return
-        self._in_hand[entry.source] -= 1
-        if not self._in_hand[entry.source]:
-            del self._in_hand[entry.source]
+        self._in_hand[source] -= 1
+        if not self._in_hand[source]:
+            del self._in_hand[source]
 
     def withdraw(self, entry: Entry[Item]) -> bool:
         """Drop an entry that still waits. False, and nothing changed, when it does not wait (any more)."""
         if not self._lanes[entry.known_place].remove(entry):
             return False
-        self.finish(entry)
+        self._release(entry.source)
         return True

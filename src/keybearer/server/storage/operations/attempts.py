@@ -1,6 +1,7 @@
 """Admitting attempts to log in: the limiter's buckets are charged (domain/attempts.py says how a bucket works)."""
 
 from keybearer.server.domain.attempts import Admission, Admitted, Assess, Attempt, Charge, ChargeOutcome, Refused
+from keybearer.server.domain.users import LoginRecord
 from keybearer.server.storage.operations import users
 from keybearer.server.storage.statements import Access, Statement, Steps, operation
 
@@ -11,6 +12,12 @@ _CHARGE = """
     WHERE attempt.full_at + $2::bigint <= excluded.full_at - $2::bigint + $3::bigint
     RETURNING full_at"""
 _AHEAD = "SELECT full_at - clock_ms() AS ahead FROM attempt WHERE key = $1"
+
+
+@operation(Access.LOOKUP)
+def look_up(identifier: str, place_hash: bytes) -> Steps[LoginRecord | None]:
+    """As `admit` does, with nothing charged."""
+    return (yield from users.find_for_login(identifier, place_hash))
 
 
 @operation(Access.ADMISSION)
