@@ -64,6 +64,20 @@ async def test_logins_that_wait_leave_connections_to_refreshes(world: World, bac
         assert {admission.outcome for admission in await asyncio.gather(*admissions)} == {Admitted()}
 
 
+async def test_who_is_only_looked_up_waits_for_no_admission(world: World, backend: PostgresBackend) -> None:
+    login = await world.log_in()
+    await admit(world)
+    async with bucket_held(backend.database_url), asyncio.timeout(HANG):
+        admissions = [asyncio.create_task(admit(world)) for _ in range(3 * POOL)]
+        await asyncio.sleep(0.1)
+        look_ups = (world.storage.attempts.look_up(login.user.email, bytes(32)) for _ in range(3 * POOL))
+        found = await asyncio.gather(*look_ups)
+        assert {record.user_id for record in found if record is not None} == {login.user.id}
+        assert not any(admission.done() for admission in admissions)
+    async with asyncio.timeout(HANG):
+        await asyncio.gather(*admissions)
+
+
 async def test_who_waits_too_long_behind_other_logins_is_refused(
     world: World, backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -269,7 +269,7 @@ async def test_known_places_may_have_all_of_it(hasher: ThreadedPasswordHasher) -
 
 
 async def test_room_is_taken_before_the_work_comes(hasher: ThreadedPasswordHasher) -> None:
-    """Claimed in the half of the unknown places, left as the place turns out to be known, or when nothing came of it."""
+    """Claimed in the half of the unknown places; free again when the place is found to be known, or nothing came."""
     with ExitStack() as claimed:
         for number in range(4):
             claimed.enter_context(hasher.room(b"unknown %d" % number, known_place=False))
@@ -357,9 +357,7 @@ async def test_nobody_waits_for_longer_than_the_limit() -> None:
 async def test_whoever_has_gone_has_no_turn_and_frees_the_place(hasher: ThreadedPasswordHasher) -> None:
     gate = await closed_gate(hasher)
     gone = [asyncio.get_running_loop().create_future() for _ in range(4)]
-    verdicts = [
-        asyncio.create_task(verify(hasher, None, "x", gone=left)) for left in gone
-    ]
+    verdicts = [asyncio.create_task(verify(hasher, None, "x", gone=left)) for left in gone]
     await asyncio.sleep(0)
     for left in gone[:3]:
         left.set_result(None)

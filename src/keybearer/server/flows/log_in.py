@@ -13,7 +13,14 @@ from typing import assert_never
 from uuid import UUID
 
 from keybearer.credentials.refresh_token import NONCE_BYTES
-from keybearer.errors import AccountDisabled, ApplicationDisabled, InvalidCredentials, LoginError, Overloaded, TooManyAttempts
+from keybearer.errors import (
+    AccountDisabled,
+    ApplicationDisabled,
+    InvalidCredentials,
+    LoginError,
+    Overloaded,
+    TooManyAttempts,
+)
 from keybearer.server.domain.attempts import Attempt, Refused
 from keybearer.server.domain.audit import Actor, AuditEvent, AuditKind
 from keybearer.server.domain.ids import RANDOM_BYTES, uuid7

@@ -115,7 +115,10 @@ class PostgresStorage(Stores):
         self._url = url
         self._pool_size = pool_size
         self._clock_sql = clock_sql
-        self._admissions = asyncio.Semaphore(max(1, pool_size // 2))
+        self._turns = {
+            Access.LOOKUP: asyncio.Semaphore(max(1, pool_size // 4)),
+            Access.ADMISSION: asyncio.Semaphore(max(1, pool_size // 2)),
+        }
         self._waits = asyncio.Semaphore(max(1, pool_size // 4))
         self._batches: dict[Shared, Batches] = {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -174,9 +177,10 @@ class PostgresStorage(Stores):
                 self._idle.set()
 
     async def _run(self, operation: Operation[T]) -> T:
-        if operation.access not in (Access.LOOKUP, Access.ADMISSION):
+        turns = self._turns.get(operation.access)
+        if turns is None:
             return await self._repeated(operation)
-        async with _turn(self._admissions, ADMISSION_TIMEOUT, Overloaded()):
+        async with _turn(turns, ADMISSION_TIMEOUT, Overloaded()):
             return await self._repeated(operation)
 
     async def _repeated(self, operation: Operation[T]) -> T:
