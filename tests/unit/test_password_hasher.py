@@ -12,14 +12,11 @@ from typing import Any, TypeVar
 
 import pytest
 from argon2 import low_level
-from hypothesis import given
-from hypothesis import strategies as st
 from nacl import bindings
 
 from keybearer.errors import Overloaded
 from keybearer.server.adapters.password_hasher import FailureFloor, ThreadedPasswordHasher
 from keybearer.server.adapters.passwords import argon2_hashes, schemes
-from keybearer.server.adapters.passwords.fair_queue import Claim, Entry, FairQueue
 from keybearer.server.domain.passwords import PasswordRefused, prepare_password
 from keybearer.server.ports import PasswordHasher, PasswordVerdict
 
@@ -479,59 +476,6 @@ async def test_wrong_answers_wait_for_the_floor_and_right_ones_do_not(monkeypatc
     assert len(waits) == 2
     assert all(0 < wait < 100 for wait in waits)
     end(hasher)
-
-
-# --- the queue -------------------------------------------------------------------------------------------------------
-
-Step = tuple[str, int, bool]
-
-
-STEPS = ("claim", "put", "give up", "take", "finish", "withdraw")
-
-
-@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3), st.booleans())))
-def test_the_queue_keeps_its_bounds_and_forgets_everything(steps: list[Step]) -> None:
-    queue: FairQueue[int] = FairQueue(limit=6, per_source_limit=3)
-    claimed: list[Claim] = []
-    waiting: list[Entry[int]] = []
-    taken: list[Entry[int]] = []
-    for number, (what, source, known_place) in enumerate(steps):
-        if what == "claim":
-            if (claim := queue.claim(b"%d" % source if source else None, known_place=known_place)) is not None:
-                claimed.append(claim)
-        elif what == "put" and claimed:
-            claim = claimed.pop(source % len(claimed))
-            waiting.append(queue.put(claim, number, known_place=known_place or claim.known_place))
-            queue.give_up(claim)  # changes nothing any more
-        elif what == "give up" and claimed:
-            queue.give_up(claimed.pop(source % len(claimed)))
-        elif what == "take":
-            if (next_entry := queue.take()) is not None:
-                waiting.remove(next_entry)
-                taken.append(next_entry)
-            else:
-                assert waiting == []
-        elif what == "finish" and taken:
-            queue.finish(taken.pop(source % len(taken)))
-        elif what == "withdraw" and waiting + taken:
-            entry = (waiting + taken)[source % len(waiting + taken)]
-            assert queue.withdraw(entry) == (entry in waiting)
-            waiting = [one for one in waiting if one is not entry]
-        assert len(queue) == len(waiting)
-        assert len(claimed) + len(waiting) <= 6
-        assert sum(not claim.known_place for claim in claimed) + sum(not entry.known_place for entry in waiting) <= 3
-        sources = [claim.source for claim in claimed] + [entry.source for entry in waiting + taken]
-        assert all(sources.count(one) <= 3 for one in sources if one is not None)
-    for claim in claimed:
-        queue.give_up(claim)
-    for entry in taken:
-        queue.finish(entry)
-    for entry in waiting:
-        assert queue.withdraw(entry)
-    assert queue._claimed == {True: 0, False: 0}
-    assert queue._in_hand == {}
-    assert not queue._lanes[True]._sources
-    assert not queue._lanes[False]._sources
 
 
 def test_prepared_passwords_are_what_is_hashed() -> None:

@@ -122,7 +122,7 @@ class ThreadedPasswordHasher:
 
     @contextmanager
     def room(self, source: bytes, *, known_place: bool) -> Iterator[VerifyPassword]:
-        """For the block: room for one verification. Raises `errors.Overloaded` when it, or the source's share, is taken."""
+        """For the block: room for one verification. Raises `errors.Overloaded` if there is none, or none for `source`."""
         with self._claimed(source, known_place) as claim:
             yield partial(self._verify, claim)
 

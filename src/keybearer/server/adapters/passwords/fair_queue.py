@@ -91,10 +91,11 @@ class FairQueue(Generic[Item]):
         return kept and unknown + self._lanes[True].size + self._claimed[True] < self._limit
 
     def put(self, claim: Claim, item: Item, *, known_place: bool) -> Entry[Item]:
-        """The entry for which room was claimed. It is told by now whether its place is known."""
+        """The entry for which room was claimed. Its place may have turned out to be known; one that was known stays so,
+        for the other half may be full."""
         self._close(claim)
-        entry = Entry(item, claim.source, known_place)
-        self._lanes[known_place].put(entry)
+        entry = Entry(item, claim.source, known_place or claim.known_place)
+        self._lanes[entry.known_place].put(entry)
         return entry
 
     def give_up(self, claim: Claim) -> None:

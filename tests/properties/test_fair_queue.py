@@ -1,0 +1,98 @@
+"""The queue of the password hashes: whatever comes in whatever order, it keeps its bounds, refuses nobody who has room,
+and forgets everything that is over."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from keybearer.server.adapters.passwords.fair_queue import Claim, Entry, FairQueue
+
+LIMIT, SHARE = 6, 3
+
+SOURCES = st.sampled_from([None, b"a", b"b", b"c"])
+WHICH = st.integers(0, 100)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: FairQueue[int] = FairQueue(limit=LIMIT, per_source_limit=SHARE)
+        self.claimed: list[Claim] = []
+        self.waiting: list[Entry[int]] = []
+        self.taken: list[Entry[int]] = []
+
+    @rule(source=SOURCES, known_place=st.booleans())
+    def claim(self, source: bytes | None, known_place: bool) -> None:
+        full = len(self.claimed) + len(self.waiting) == LIMIT or (not known_place and self.unknown() == LIMIT // 2)
+        has_share = source is None or self.in_hand().count(source) < SHARE
+        claim = self.queue.claim(source, known_place=known_place)
+        assert (claim is not None) == (has_share and not full)
+        if claim is not None:
+            self.claimed.append(claim)
+
+    @precondition(lambda self: self.claimed)
+    @rule(which=WHICH, known_place=st.booleans(), item=st.integers())
+    def put(self, which: int, known_place: bool, item: int) -> None:
+        claim = self.claimed.pop(which % len(self.claimed))
+        self.waiting.append(self.queue.put(claim, item, known_place=known_place))
+        self.queue.give_up(claim)  # changes nothing any more
+
+    @precondition(lambda self: self.claimed)
+    @rule(which=WHICH)
+    def give_up(self, which: int) -> None:
+        claim = self.claimed.pop(which % len(self.claimed))
+        self.queue.give_up(claim)
+        self.queue.give_up(claim)
+
+    @rule()
+    def take(self) -> None:
+        entry = self.queue.take()
+        assert (entry is None) == (not self.waiting)
+        if entry is not None:
+            self.waiting.remove(entry)
+            self.taken.append(entry)
+
+    @precondition(lambda self: self.taken)
+    @rule(which=WHICH)
+    def finish(self, which: int) -> None:
+        self.queue.finish(self.taken.pop(which % len(self.taken)))
+
+    @precondition(lambda self: self.waiting)
+    @rule(which=WHICH)
+    def withdraw(self, which: int) -> None:
+        assert self.queue.withdraw(self.waiting.pop(which % len(self.waiting)))
+
+    @precondition(lambda self: self.taken)
+    @rule(which=WHICH)
+    def withdraw_what_does_not_wait(self, which: int) -> None:
+        assert not self.queue.withdraw(self.taken[which % len(self.taken)])
+
+    @invariant()
+    def bounds_are_kept(self) -> None:
+        assert len(self.queue) == len(self.waiting)
+        assert len(self.claimed) + len(self.waiting) <= LIMIT
+        assert self.unknown() <= LIMIT // 2
+        assert all(self.in_hand().count(source) <= SHARE for source in self.in_hand() if source is not None)
+
+    def unknown(self) -> int:
+        """Those from unknown places for whom there is room, or who have it."""
+        return sum(not claim.known_place for claim in self.claimed) + sum(
+            not entry.known_place for entry in self.waiting
+        )
+
+    def in_hand(self) -> list[bytes | None]:
+        return [claim.source for claim in self.claimed] + [entry.source for entry in self.waiting + self.taken]
+
+    def teardown(self) -> None:
+        for claim in self.claimed:
+            self.queue.give_up(claim)
+        for entry in self.taken:
+            self.queue.finish(entry)
+        for entry in self.waiting:
+            assert self.queue.withdraw(entry)
+        assert self.queue._claimed == {True: 0, False: 0}
+        assert self.queue._in_hand == {}
+        assert not self.queue._lanes[True]._sources
+        assert not self.queue._lanes[False]._sources
+
+
+TestFairQueue = QueueMachine.TestCase
