@@ -6,6 +6,7 @@ This is about one backend: an embedded file has one writer, and its admissions a
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 
 import asyncpg
 import pytest
@@ -23,7 +24,13 @@ pytestmark = pytest.mark.postgres
 
 HANG = 60
 POOL = 10
+AT_A_TIME = POOL // 2 - POOL // 4
+"""Admissions: with the look-ups, half of the connections."""
+
 BUCKET = bytes(32)
+HOME_HASH = sha256(b"place").digest()
+"""The place from which `World.log_in` comes."""
+
 ATTEMPT = Attempt(Charge(BUCKET, Allowance(1000)), (), ())
 
 
@@ -70,12 +77,34 @@ async def test_who_is_only_looked_up_waits_for_no_admission(world: World, backen
     async with bucket_held(backend.database_url), asyncio.timeout(HANG):
         admissions = [asyncio.create_task(admit(world)) for _ in range(3 * POOL)]
         await asyncio.sleep(0.1)
-        look_ups = (world.storage.attempts.look_up(login.user.email, bytes(32)) for _ in range(3 * POOL))
-        found = await asyncio.gather(*look_ups)
-        assert {record.user_id for record in found if record is not None} == {login.user.id}
+        look_ups = (world.storage.attempts.find_at_home(login.user.email, HOME_HASH) for _ in range(3 * POOL))
+        assert await asyncio.gather(*look_ups) == [login.user.id] * 3 * POOL
         assert not any(admission.done() for admission in admissions)
     async with asyncio.timeout(HANG):
         await asyncio.gather(*admissions)
+
+
+async def test_look_ups_leave_connections_to_refreshes(
+    world: World, backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that hang (a table is locked) are few, and the others are refused before long."""
+    monkeypatch.setattr(postgres, "LOOKUP_TIMEOUT", 0.2)
+    login = await world.log_in()
+    connection = await asyncpg.connect(backend.database_url)
+    try:
+        async with asyncio.timeout(HANG):
+            async with connection.transaction():
+                await connection.execute("LOCK TABLE identifier IN ACCESS EXCLUSIVE MODE")
+                look_up = world.storage.attempts.find_at_home
+                asking = [asyncio.create_task(look_up(login.user.email, HOME_HASH)) for _ in range(3 * POOL)]
+                while sum(task.done() for task in asking) < 3 * POOL - POOL // 4:
+                    await asyncio.sleep(0.01)
+                assert isinstance(await login.present(), Moved)
+            outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    finally:
+        await connection.close()
+    assert outcomes.count(login.user.id) == POOL // 4
+    assert sum(isinstance(outcome, Overloaded) for outcome in outcomes) == 3 * POOL - POOL // 4
 
 
 async def test_who_waits_too_long_behind_other_logins_is_refused(
@@ -85,8 +114,8 @@ async def test_who_waits_too_long_behind_other_logins_is_refused(
     await admit(world)
     async with bucket_held(backend.database_url), asyncio.timeout(HANG):
         admissions = [asyncio.create_task(admit(world)) for _ in range(POOL)]
-        while sum(admission.done() for admission in admissions) < POOL // 2:
+        while sum(admission.done() for admission in admissions) < POOL - AT_A_TIME:
             await asyncio.sleep(0.01)
     outcomes = await asyncio.gather(*admissions, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes].count(Overloaded) == POOL // 2
-    assert [type(outcome) for outcome in outcomes].count(Admission) == POOL // 2
+    assert [type(outcome) for outcome in outcomes].count(Overloaded) == POOL - AT_A_TIME
+    assert [type(outcome) for outcome in outcomes].count(Admission) == AT_A_TIME

@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
+from uuid import UUID
 
+import pytest
+
+from keybearer.errors import StorageUnavailable
+from keybearer.server.domain.attempts import Admission
 from keybearer.server.domain.places import origin_of
 from keybearer.server.http.head import Head
 from keybearer.server.http.request import Request, RequestLimits
@@ -30,7 +35,7 @@ async def hashes_held_up(world: World) -> AsyncIterator[threading.Event]:
 
 
 async def _hold_up(world: World, free: threading.Event) -> None:
-    with world.hasher._claimed(None, known_place=True) as claim:
+    with world.hasher._claimed(known_place=True) as claim:
         await world.hasher._run(lambda: free.wait(HANG), claim, known_place=True)
 
 
@@ -181,7 +186,80 @@ async def test_a_refused_attempt_gives_its_room_back(backend: Backend) -> None:
     async with running(backend, limits) as world:
         outcomes = [(await world.log_in(password="guess")).status_code for _ in range(5)]
         assert outcomes == [401, 429, 429, 429, 429]
+        assert_all_room_is_free(world)
         assert (await world.log_in("other@example.com", "guess")).status_code == 401
+
+
+async def test_who_waits_to_be_charged_has_room_until_that_fails(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(backend, {"hash_queue_limit": "2"}) as world:
+        under_way, fails = asyncio.Event(), asyncio.Event()
+
+        async def admit(*_: object) -> Admission:
+            under_way.set()
+            await fails.wait()
+            raise StorageUnavailable
+
+        monkeypatch.setattr(world.storage.attempts, "admit", admit)
+        asking = asyncio.create_task(world.log_in())
+        await under_way.wait()
+        assert code_of(await world.log_in()) == (503, "overloaded")
+        fails.set()
+        assert code_of(await asking) == (503, "storage_unavailable")
+        assert_all_room_is_free(world)
+        monkeypatch.undo()
+        assert (await world.log_in()).status_code == 200
+
+
+async def test_a_user_is_looked_up_only_where_it_could_give_him_room(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"hash_queue_limit": "4", "hash_per_address_limit": "1"}
+    async with running(backend, limits | TRUSTING) as world:
+        attempts = world.storage.attempts
+        looked_up: list[str] = []
+
+        async def find_at_home(identifier: str, place_hash: bytes) -> UUID | None:
+            looked_up.append(identifier)
+            return await original(identifier, place_hash)
+
+        original = attempts.find_at_home
+        monkeypatch.setattr(attempts, "find_at_home", find_at_home)
+        assert (await log_in_from(world, "203.0.113.1", "guess"))[0] == 401
+        async with hashes_held_up(world) as free:
+            waiting = [asyncio.create_task(log_in_from(world, "203.0.113.1", "guess"))]
+            await until(lambda: world.hasher.waiting == 1)
+            assert await log_in_from(world, "203.0.113.1", "guess") == (503, "overloaded")  # his share is taken
+            assert looked_up == []
+            waiting.append(asyncio.create_task(log_in_from(world, "203.0.113.2", "guess")))
+            await until(lambda: world.hasher.waiting == 2)
+            assert await log_in_from(world, "203.0.113.3", "guess", "who@example.com") == (503, "overloaded")
+            assert looked_up == ["who@example.com"]
+            free.set()
+            await asyncio.gather(*waiting)
+
+
+async def test_a_user_has_his_share_of_the_room_for_known_places(backend: Backend) -> None:
+    """From however many addresses of a place that he knows."""
+    limits = {"hash_queue_limit": "6", "hash_per_address_limit": "2"}
+    password = "correct horse battery"
+    async with running(backend, limits | TRUSTING) as world:
+        assert await log_in_from(world, "198.51.100.7", password) == (200, "")
+        async with hashes_held_up(world) as free:
+            tasks = [asyncio.create_task(log_in_from(world, f"203.0.113.{n}", "guess", "who")) for n in range(3)]
+            await until(lambda: world.hasher.waiting == 3)
+            tasks += [asyncio.create_task(log_in_from(world, f"198.51.100.{n}", password)) for n in range(2)]
+            await until(lambda: world.hasher.waiting == 5)
+            assert await log_in_from(world, "198.51.100.3", password) == (503, "overloaded")
+            free.set()
+            outcomes = await asyncio.gather(*tasks)
+        assert [status for status, _ in outcomes] == [401] * 3 + [200] * 2
+
+
+def assert_all_room_is_free(world: World) -> None:
+    queue = world.hasher._queue
+    assert (queue.claimed, len(queue), queue._in_hand) == (0, 0, {})
 
 
 async def test_whoever_has_gone_is_not_hashed(backend: Backend) -> None:

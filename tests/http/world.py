@@ -197,7 +197,7 @@ async def running(
     hasher = ThreadedPasswordHasher(
         threads=HASH_THREADS,
         queue_limit=settings.hash_queue_limit,
-        per_source_limit=settings.hash_per_address_limit,
+        share_limit=settings.hash_per_address_limit,
         wait_limit=settings.hash_wait_limit,
     )
     storage = backend.build(settings.session_policy)

@@ -1,6 +1,7 @@
 """The queue of the password hashes: whatever comes in whatever order, it keeps its bounds, refuses nobody who has room,
 and forgets everything that is over."""
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -8,24 +9,25 @@ from keybearer.server.adapters.passwords.fair_queue import Claim, Entry, FairQue
 
 LIMIT, SHARE = 6, 3
 
-SOURCES = st.sampled_from([None, b"a", b"b", b"c"])
+SHARES = st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=2, unique=True)
 WHICH = st.integers(0, 100)
 
 
 class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.queue: FairQueue[int] = FairQueue(limit=LIMIT, per_source_limit=SHARE)
+        self.queue: FairQueue[int] = FairQueue(limit=LIMIT, share_limit=SHARE)
         self.claimed: list[Claim] = []
         self.waiting: list[Entry[int]] = []
         self.taken: list[Entry[int]] = []
 
-    @rule(source=SOURCES, known_place=st.booleans())
-    def claim(self, source: bytes | None, known_place: bool) -> None:
+    @rule(shares=SHARES, known_place=st.booleans())
+    def claim(self, shares: list[bytes], known_place: bool) -> None:
         full = len(self.claimed) + len(self.waiting) == LIMIT or (not known_place and self.unknown() == LIMIT // 2)
-        has_share = source is None or self.in_hand().count(source) < SHARE
-        claim = self.queue.claim(source, known_place=known_place)
-        assert (claim is not None) == (has_share and not full)
+        has_room = not full and all(self.in_hand().count(share) < SHARE for share in shares)
+        assert self.queue.has_room(*shares, known_place=known_place) == has_room
+        claim = self.queue.claim(*shares, known_place=known_place)
+        assert (claim is not None) == has_room
         if claim is not None:
             self.claimed.append(claim)
 
@@ -35,6 +37,8 @@ class QueueMachine(RuleBasedStateMachine):
         claim = self.claimed.pop(which % len(self.claimed))
         self.waiting.append(self.queue.put(claim, item, known_place=known_place))
         self.queue.give_up(claim)  # changes nothing any more
+        with pytest.raises(ValueError, match="one entry"):
+            self.queue.put(claim, item, known_place=known_place)
 
     @precondition(lambda self: self.claimed)
     @rule(which=WHICH)
@@ -71,7 +75,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(self.queue) == len(self.waiting)
         assert len(self.claimed) + len(self.waiting) <= LIMIT
         assert self.unknown() <= LIMIT // 2
-        assert all(self.in_hand().count(source) <= SHARE for source in self.in_hand() if source is not None)
+        assert self.queue.claimed == len(self.claimed)
+        assert all(self.in_hand().count(share) <= SHARE for share in self.in_hand())
 
     def unknown(self) -> int:
         """Those from unknown places for whom there is room, or who have it."""
@@ -79,8 +84,9 @@ class QueueMachine(RuleBasedStateMachine):
             not entry.known_place for entry in self.waiting
         )
 
-    def in_hand(self) -> list[bytes | None]:
-        return [claim.source for claim in self.claimed] + [entry.source for entry in self.waiting + self.taken]
+    def in_hand(self) -> list[bytes]:
+        of_claims = [share for claim in self.claimed for share in claim.shares]
+        return of_claims + [share for entry in self.waiting + self.taken for share in entry.shares]
 
     def teardown(self) -> None:
         for claim in self.claimed:

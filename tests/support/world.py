@@ -87,8 +87,10 @@ async def login_record(storage: Storage, identifier: str, place_hash: bytes) -> 
     """What a login under this name knows of the user: the same before it is admitted and when it is."""
     application = Charge(b"application".ljust(32), Allowance(1))
     admission = await storage.attempts.admit(identifier, place_hash, lambda _: Attempt(application, (), ()))
-    assert await storage.attempts.look_up(identifier, place_hash) == admission.record
-    return admission.record
+    record = admission.record
+    at_home = record.user_id if record is not None and record.known_place else None
+    assert await storage.attempts.find_at_home(identifier, place_hash) == at_home
+    return record
 
 
 def hash_of(key: str | None) -> bytes | None:

@@ -38,14 +38,14 @@ def end(hasher: ThreadedPasswordHasher) -> None:
 
 @pytest.fixture
 async def hasher() -> AsyncIterator[ThreadedPasswordHasher]:
-    hasher = ThreadedPasswordHasher(threads=1, queue_limit=10, per_source_limit=4)
+    hasher = ThreadedPasswordHasher(threads=1, queue_limit=10, share_limit=4)
     yield hasher
     end(hasher)
 
 
 async def run(hasher: ThreadedPasswordHasher, work: Callable[[], T], source: bytes | None, known_place: bool) -> T:
     """The result of a piece of work for a source."""
-    with hasher._claimed(source, known_place) as claim:
+    with hasher._claimed(*filter(None, (source,)), known_place=known_place) as claim:
         result, _ = await hasher._run(work, claim, known_place)
     return result
 
@@ -275,8 +275,9 @@ async def test_room_is_taken_before_the_work_comes(hasher: ThreadedPasswordHashe
                 pass
             assert await last(None, "x", known_place=True) == WRONG
             with hasher.room(b"there is room again", known_place=False):
-                pass
-    await asyncio.gather(*(run(hasher, int, b"unknown %d" % number, known_place=False) for number in range(5)))
+                assert hasher.keeps_room(b"known")
+    assert not hasher.keeps_room(b"known")
+    assert (hasher._queue.claimed, hasher._queue._in_hand) == (0, {})
 
 
 async def test_a_claim_counts_as_a_share_of_its_source(hasher: ThreadedPasswordHasher) -> None:
@@ -285,7 +286,20 @@ async def test_a_claim_counts_as_a_share_of_its_source(hasher: ThreadedPasswordH
             claimed.enter_context(hasher.room(b"s", known_place=True))
         with pytest.raises(Overloaded), hasher.room(b"s", known_place=True):
             pass
+        with pytest.raises(Overloaded), hasher.room(b"t", b"s", known_place=True):
+            pass
+        assert not hasher.keeps_room(b"s")
+    assert (hasher._queue.claimed, hasher._queue._in_hand) == (0, {})
     assert await verify(hasher, None, "x") == WRONG
+
+
+async def test_room_that_was_claimed_before_the_end_is_of_no_use_after_it() -> None:
+    hasher = ThreadedPasswordHasher(threads=1)
+    with hasher.room(b"s", known_place=False) as verify_there:
+        hasher.close()
+        with pytest.raises(Overloaded):
+            await verify_there(None, "x", known_place=False)
+    assert (hasher._queue.claimed, hasher._queue._in_hand) == (0, {})
 
 
 async def test_a_flood_from_one_source_delays_another_by_one_hash(hasher: ThreadedPasswordHasher) -> None:

@@ -99,7 +99,7 @@ def build_hasher(settings: Settings) -> ThreadedPasswordHasher:
         threads=settings.hash_threads,
         queue_limit=settings.hash_queue_limit,
         wait_limit=settings.hash_wait_limit,
-        per_source_limit=settings.hash_per_address_limit,
+        share_limit=settings.hash_per_address_limit,
     )
 
 

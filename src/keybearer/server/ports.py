@@ -31,7 +31,7 @@ from keybearer.server.domain.sessions import (
     SessionRefused,
     SessionView,
 )
-from keybearer.server.domain.users import LoginRecord, NewUser, User, UserStatus
+from keybearer.server.domain.users import NewUser, User, UserStatus
 
 
 class Clock(Protocol):
@@ -89,12 +89,15 @@ class VerifyPassword(Protocol):
 class PasswordHasher(Protocol):
     """Hashes passwords away from the event loop, with bounded work in hand."""
 
-    def room(self, source: bytes, *, known_place: bool) -> AbstractContextManager[VerifyPassword]:
+    def room(self, *shares: bytes, known_place: bool) -> AbstractContextManager[VerifyPassword]:
         """For the block: room for one verification, which is claimed before anything else is done for it.
 
-        `source` names where the attempt comes from, for fairness; half of all room is for known places only. Entering
-        raises `errors.Overloaded` when there is none.
+        Nothing has more than its share of all room: where the attempt comes from, and whatever else is named after it.
+        Half of the room is for known places only. Entering raises `errors.Overloaded` when there is none.
         """
+
+    def keeps_room(self, source: bytes) -> bool:
+        """Whether there is room for an attempt from there, but for known places only."""
 
     async def hash(self, password: str) -> str:
         """A PHC string of the current scheme, for a password that is to be stored."""
@@ -221,12 +224,12 @@ class Feed(Protocol):
 
 
 class AttemptStore(Protocol):
-    async def look_up(self, identifier: str, place_hash: bytes) -> LoginRecord | None:
-        """Whose normalised identifier it is: `known_place` when `place_hash` is one of the user's places."""
+    async def find_at_home(self, identifier: str, place_hash: bytes) -> UUID | None:
+        """The user whose normalised identifier it is, if `place_hash` is one of his known places. Charges nothing."""
 
     async def admit(self, identifier: str, place_hash: bytes, assess: Assess) -> Admission:
-        """Look the user up, and charge the attempt that `assess` makes of it. Each charge is atomic: n charges at once
-        are n charges."""
+        """Look up whose normalised identifier it is (`known_place` when `place_hash` is one of the user's places), and
+        charge the attempt that `assess` makes of it. Each charge is atomic: n charges at once are n charges."""
 
 
 class AuditStore(Protocol):

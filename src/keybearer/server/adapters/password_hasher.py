@@ -96,7 +96,7 @@ class ThreadedPasswordHasher:
         *,
         threads: int | None = None,
         queue_limit: int = 500,
-        per_source_limit: int = 32,
+        share_limit: int = 32,
         wait_limit: float = 10.0,
         niceness: int = 19,
         failure_floor: float = 0.0,
@@ -110,7 +110,7 @@ class ThreadedPasswordHasher:
         self._wait_limit = wait_limit
         self._threads: list[threading.Thread] = []
         self._orders: SimpleQueue[Entry[_Job[Any]] | None] = SimpleQueue()
-        self._queue: FairQueue[_Job[Any]] = FairQueue(limit=queue_limit, per_source_limit=per_source_limit)
+        self._queue: FairQueue[_Job[Any]] = FairQueue(limit=queue_limit, share_limit=share_limit)
         self._floor = FailureFloor(failure_floor)
         self._seconds_per_hash = _EXPECTED_SECONDS
         self._closed = False
@@ -121,10 +121,15 @@ class ThreadedPasswordHasher:
         return len(self._queue)
 
     @contextmanager
-    def room(self, source: bytes, *, known_place: bool) -> Iterator[VerifyPassword]:
-        """For the block: room for one verification. Raises `errors.Overloaded` if there is none, or none for `source`."""
-        with self._claimed(source, known_place) as claim:
+    def room(self, *shares: bytes, known_place: bool) -> Iterator[VerifyPassword]:
+        """For the block: room for one verification. Raises `errors.Overloaded` when it or a share is taken."""
+        with self._claimed(*shares, known_place=known_place) as claim:
             yield partial(self._verify, claim)
+
+    def keeps_room(self, source: bytes) -> bool:
+        """Whether there is room, but for known places only."""
+        known_only = self._queue.has_room(source, known_place=True)
+        return known_only and not self._queue.has_room(source, known_place=False)
 
     async def _verify(
         self,
@@ -158,7 +163,7 @@ class ThreadedPasswordHasher:
     async def hash(self, password: str) -> str:
         """A PHC string of the current scheme. Raises `PasswordRefused`, and `errors.Overloaded` as a verification."""
         work = partial(schemes.hash_password, prepare_password(password))
-        with self._claimed(None, known_place=True) as claim:
+        with self._claimed(known_place=True) as claim:
             hashed, _ = await self._run(work, claim, known_place=True)
         return hashed
 
@@ -172,8 +177,8 @@ class ThreadedPasswordHasher:
             self._orders.put(None)
 
     @contextmanager
-    def _claimed(self, source: bytes | None, known_place: bool) -> Iterator[Claim]:
-        claim = None if self._closed else self._queue.claim(source, known_place=known_place)
+    def _claimed(self, *shares: bytes, known_place: bool) -> Iterator[Claim]:
+        claim = None if self._closed else self._queue.claim(*shares, known_place=known_place)
         if claim is None:
             raise self._overloaded()
         try:
@@ -261,7 +266,7 @@ class ThreadedPasswordHasher:
 
     def _overloaded(self) -> errors.Overloaded:
         """With the time after which the work in hand should be done."""
-        in_hand = len(self._queue) + self.running
+        in_hand = self._queue.claimed + len(self._queue) + self.running
         seconds = in_hand * self._seconds_per_hash / self._thread_count
         return errors.Overloaded(retry_after=math.ceil(seconds))
 

@@ -1,12 +1,11 @@
 """Log in: a name and a password for a session and its two tokens.
 
-The answer tells nobody whether an account exists: every refusal but the last two comes after exactly one password
-verification of equal cost, and the `account_…` codes are told only to who gave the right password.
+The answer tells nobody whether an account exists: whoever has room, and attempts left, is refused after exactly one
+password verification of equal cost, and the `account_…` codes are told only to who gave the right password.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
@@ -18,7 +17,6 @@ from keybearer.errors import (
     ApplicationDisabled,
     InvalidCredentials,
     LoginError,
-    Overloaded,
     TooManyAttempts,
 )
 from keybearer.server.domain.attempts import Attempt, Refused
@@ -58,7 +56,7 @@ class LogIn:
         identifier = _identifier(username)
         origin = origin_of(actor.address)
         place_hash = self.limiter.place_hash(origin)
-        async with self._room(identifier, place_hash, origin) as verify:
+        with await self._room(identifier, place_hash, origin) as verify:
             assess = partial(self._assess, identifier, application_id, origin)
             admission = await self.storage.attempts.admit(identifier, place_hash, assess)
             if isinstance(admission.outcome, Refused):
@@ -83,19 +81,15 @@ class LogIn:
             )
         return self.issuer.issue(outcome)
 
-    @asynccontextmanager
-    async def _room(self, identifier: str, place_hash: bytes, origin: Origin) -> AsyncIterator[VerifyPassword]:
+    async def _room(self, identifier: str, place_hash: bytes, origin: Origin) -> AbstractContextManager[VerifyPassword]:
         """Room for the verification, before anything is charged or written: of a flood, those for whom there is none
-        cost a look-up, and nobody his allowance. Raises Overloaded."""
+        cost a look-up at most, and nobody his allowance. Entering raises Overloaded."""
         source = origin.address.encode()
-        with ExitStack() as stack:
-            try:
-                verify = stack.enter_context(self.hasher.room(source, known_place=False))
-            except Overloaded:
-                if not _is_known_place(await self.storage.attempts.look_up(identifier, place_hash)):
-                    raise
-                verify = stack.enter_context(self.hasher.room(source, known_place=True))
-            yield verify
+        if self.hasher.keeps_room(source):
+            at_home = await self.storage.attempts.find_at_home(identifier, place_hash)
+            if at_home is not None:
+                return self.hasher.room(source, at_home.bytes, known_place=True)
+        return self.hasher.room(source, known_place=False)
 
     def _assess(self, identifier: str, application_id: UUID, origin: Origin, record: LoginRecord | None) -> Attempt:
         bucket = self.limiter.name_bucket(identifier, record, origin)

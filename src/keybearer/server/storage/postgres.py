@@ -41,7 +41,10 @@ STATEMENT_TIMEOUT = 5.0
 """Seconds after which a statement is given up: the server, or the way to it, hangs."""
 
 ADMISSION_TIMEOUT = 30.0
-"""Seconds that a login waits for others which came before it: longer than ten thousand at once take."""
+"""Seconds that a login waits for others which came before it: longer than those take for whom there is room."""
+
+LOOKUP_TIMEOUT = 2.0
+"""The same for one that is only looked up, which is a single read."""
 
 BULK_TIMEOUT = 600.0
 """The same for operations over very many rows."""
@@ -115,10 +118,7 @@ class PostgresStorage(Stores):
         self._url = url
         self._pool_size = pool_size
         self._clock_sql = clock_sql
-        self._turns = {
-            Access.LOOKUP: asyncio.Semaphore(max(1, pool_size // 4)),
-            Access.ADMISSION: asyncio.Semaphore(max(1, pool_size // 2)),
-        }
+        self._strangers = _strangers(pool_size)
         self._waits = asyncio.Semaphore(max(1, pool_size // 4))
         self._batches: dict[Shared, Batches] = {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -177,10 +177,11 @@ class PostgresStorage(Stores):
                 self._idle.set()
 
     async def _run(self, operation: Operation[T]) -> T:
-        turns = self._turns.get(operation.access)
+        turns = self._strangers.get(operation.access)
         if turns is None:
             return await self._repeated(operation)
-        async with _turn(turns, ADMISSION_TIMEOUT, Overloaded()):
+        seconds = LOOKUP_TIMEOUT if operation.access is Access.LOOKUP else ADMISSION_TIMEOUT
+        async with _turn(turns, seconds, Overloaded()):
             return await self._repeated(operation)
 
     async def _repeated(self, operation: Operation[T]) -> T:
@@ -242,6 +243,13 @@ class PostgresStorage(Stores):
         if self._pool is None:
             raise StorageUnavailable("The storage is not open.")
         return _acquired(self._pool)
+
+
+def _strangers(pool_size: int) -> dict[Access, asyncio.Semaphore]:
+    """Turns of those who may come by the thousand, who have half of the pool at most (or one connection of two)."""
+    look_ups = pool_size // 4
+    admissions = asyncio.Semaphore(max(1, pool_size // 2 - look_ups))
+    return {Access.LOOKUP: asyncio.Semaphore(look_ups) if look_ups else admissions, Access.ADMISSION: admissions}
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from keybearer.server.domain.sessions import (
     SessionRefused,
     SessionView,
 )
-from keybearer.server.domain.users import LoginRecord, NewUser, User, UserStatus
+from keybearer.server.domain.users import NewUser, User, UserStatus
 from keybearer.server.ports import (
     ApiKeyStore,
     ApplicationStore,
@@ -184,8 +184,8 @@ class Attempts:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    async def look_up(self, identifier: str, place_hash: bytes) -> LoginRecord | None:
-        return await self._runner.run(attempts.look_up(identifier, place_hash))
+    async def find_at_home(self, identifier: str, place_hash: bytes) -> UUID | None:
+        return await self._runner.run(attempts.find_at_home(identifier, place_hash))
 
     async def admit(self, identifier: str, place_hash: bytes, assess: Assess) -> Admission:
         return await self._runner.run(attempts.admit(identifier, place_hash, assess))

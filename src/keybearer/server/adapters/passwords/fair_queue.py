@@ -9,20 +9,25 @@ Item = TypeVar("Item")
 
 @dataclass(eq=False, slots=True)
 class Claim:
-    """Room for an entry that is still to come. `is_open` until it has come, or is given up."""
+    """Room for an entry that is still to come. `is_open` until it has come, or is given up. `shares` are what it counts
+    against; the first is its source."""
 
-    source: bytes | None
+    shares: tuple[bytes, ...]
     known_place: bool
     is_open: bool = True
 
 
 @dataclass(eq=False, slots=True)
 class Entry(Generic[Item]):
-    """One piece of work. `source` None is the service's own work, which no share limits."""
+    """One piece of work. Without shares it is the service's own, which nothing but the queue's room limits."""
 
     item: Item
-    source: bytes | None
+    shares: tuple[bytes, ...]
     known_place: bool
+
+    @property
+    def source(self) -> bytes | None:
+        return self.shares[0] if self.shares else None
 
 
 class _Lane(Generic[Item]):
@@ -59,12 +64,12 @@ class FairQueue(Generic[Item]):
     """Attempts from known places and from unknown ones are served alternately, and of each kind the sources in turn.
 
     There is room for `limit` entries that wait, and at most half of it is for unknown places: the other half is kept
-    for the known ones. A source has at most `per_source_limit` entries in hand, claimed, waiting or taken.
+    for the known ones. A share has at most `share_limit` entries in hand, claimed, waiting or taken.
     """
 
-    def __init__(self, *, limit: int, per_source_limit: int) -> None:
+    def __init__(self, *, limit: int, share_limit: int) -> None:
         self._limit = limit
-        self._per_source_limit = per_source_limit
+        self._share_limit = share_limit
         self._lanes = {True: _Lane[Item](), False: _Lane[Item]()}
         self._claimed = {True: 0, False: 0}
         self._in_hand: dict[bytes, int] = {}
@@ -74,27 +79,35 @@ class FairQueue(Generic[Item]):
         """How many wait."""
         return self._lanes[True].size + self._lanes[False].size
 
-    def claim(self, source: bytes | None, *, known_place: bool) -> Claim | None:
-        """Room for one entry; None, and nothing changed, when the queue or the claimant's share of it is full."""
-        if not self._has_room(source, known_place):
-            return None
-        self._claimed[known_place] += 1
-        if source is not None:
-            self._in_hand[source] = self._in_hand.get(source, 0) + 1
-        return Claim(source, known_place)
+    @property
+    def claimed(self) -> int:
+        """How many have room, and are still to come."""
+        return self._claimed[True] + self._claimed[False]
 
-    def _has_room(self, source: bytes | None, known_place: bool) -> bool:
-        if source is not None and self._in_hand.get(source, 0) >= self._per_source_limit:
+    def has_room(self, *shares: bytes, known_place: bool) -> bool:
+        """Whether `claim` would answer one."""
+        if any(self._in_hand.get(share, 0) >= self._share_limit for share in shares):
             return False
         unknown = self._lanes[False].size + self._claimed[False]
-        kept = known_place or unknown < self._limit // 2
-        return kept and unknown + self._lanes[True].size + self._claimed[True] < self._limit
+        return len(self) + self.claimed < self._limit and (known_place or unknown < self._limit // 2)
+
+    def claim(self, *shares: bytes, known_place: bool) -> Claim | None:
+        """Room for one entry; None, and nothing changed, when the queue or a share is full."""
+        if not self.has_room(*shares, known_place=known_place):
+            return None
+        claim = Claim(shares, known_place)
+        self._claimed[known_place] += 1
+        for share in shares:
+            self._in_hand[share] = self._in_hand.get(share, 0) + 1
+        return claim
 
     def put(self, claim: Claim, item: Item, *, known_place: bool) -> Entry[Item]:
         """The entry for which room was claimed. Its place may have turned out to be known; one that was known stays so,
-        for the other half may be full."""
+        for the other half may be full. Raises ValueError for a claim that is not open any more."""
+        if not claim.is_open:
+            raise ValueError("room is claimed for one entry")
+        entry = Entry(item, claim.shares, known_place or claim.known_place)
         self._close(claim)
-        entry = Entry(item, claim.source, known_place or claim.known_place)
         self._lanes[entry.known_place].put(entry)
         return entry
 
@@ -102,14 +115,14 @@ class FairQueue(Generic[Item]):
         """Nothing changes when its entry has come."""
         if claim.is_open:
             self._close(claim)
-            self._release(claim.source)
+            self._release(claim.shares)
 
     def _close(self, claim: Claim) -> None:
         claim.is_open = False
         self._claimed[claim.known_place] -= 1
 
     def take(self) -> Entry[Item] | None:
-        """The next entry, or None when nobody waits. Its source has it in hand until `finish`."""
+        """The next entry, or None when nobody waits. Its shares have it in hand until `finish`."""
         preferred, other = self._lanes[self._known_place_next], self._lanes[not self._known_place_next]
         lane = preferred if preferred.size else other
         if not lane.size:
@@ -120,18 +133,17 @@ class FairQueue(Generic[Item]):
 
     def finish(self, entry: Entry[Item]) -> None:
         """A taken entry is done."""
-        self._release(entry.source)
+        self._release(entry.shares)
 
-    def _release(self, source: bytes | None) -> None:
-        if source is None:
-            return
-        self._in_hand[source] -= 1
-        if not self._in_hand[source]:
-            del self._in_hand[source]
+    def _release(self, shares: tuple[bytes, ...]) -> None:
+        for share in shares:
+            self._in_hand[share] -= 1
+            if not self._in_hand[share]:
+                del self._in_hand[share]
 
     def withdraw(self, entry: Entry[Item]) -> bool:
         """Drop an entry that still waits. False, and nothing changed, when it does not wait (any more)."""
         if not self._lanes[entry.known_place].remove(entry):
             return False
-        self._release(entry.source)
+        self._release(entry.shares)
         return True

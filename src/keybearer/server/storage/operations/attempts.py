@@ -1,7 +1,8 @@
 """Admitting attempts to log in: the limiter's buckets are charged (domain/attempts.py says how a bucket works)."""
 
+from uuid import UUID
+
 from keybearer.server.domain.attempts import Admission, Admitted, Assess, Attempt, Charge, ChargeOutcome, Refused
-from keybearer.server.domain.users import LoginRecord
 from keybearer.server.storage.operations import users
 from keybearer.server.storage.statements import Access, Statement, Steps, operation
 
@@ -15,9 +16,10 @@ _AHEAD = "SELECT full_at - clock_ms() AS ahead FROM attempt WHERE key = $1"
 
 
 @operation(Access.LOOKUP)
-def look_up(identifier: str, place_hash: bytes) -> Steps[LoginRecord | None]:
-    """As `admit` does, with nothing charged."""
-    return (yield from users.find_for_login(identifier, place_hash))
+def find_at_home(identifier: str, place_hash: bytes) -> Steps[UUID | None]:
+    """The user of this name, if the place is known to him. Nothing is charged."""
+    record = yield from users.find_for_login(identifier, place_hash)
+    return record.user_id if record is not None and record.known_place else None
 
 
 @operation(Access.ADMISSION)
