@@ -182,7 +182,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("hash_queue_limit", _Whole(2, 100_000), "500", "a number",
             "Logins that may wait to be admitted or for their hash; half of them from known places only."),
     Setting("hash_wait_limit", _Whole(1, 600), "10", "seconds", "How long a login may wait for its hash; then 503."),
-    Setting("hash_per_address_limit", _Whole(1, 100_000), "32", "a number", "Of one address among them; beyond the half of the unknown places also of one user."),
+    Setting("hash_per_address_limit", _Whole(1, 100_000), "32", "a number", "Of one address (or user) among them."),
     Setting("limit_name_known", _Whole(1), "10", "attempts", "Of one user at one known place, in a period."),
     Setting("limit_name_unknown", _Whole(1), "30", "attempts", "Of one name from everywhere else, in a period."),
     Setting("limit_address", _Whole(1), "100", "attempts", "Of one IPv4 address or IPv6 /64, in a period."),
