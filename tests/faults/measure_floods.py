@@ -31,10 +31,10 @@ def say(line: str) -> None:
     print(f"floods: {line}", flush=True)  # noqa: T201 - a command prints
 
 
-async def measure(backend: Backend, kinds: Sequence[str], scale: float) -> list[Figures]:
-    threads = {"KEYBEARER_HASH_THREADS": str(len(os.sched_getaffinity(0)))}
+async def measure(backend: Backend, kinds: Sequence[str], scale: float, hash_threads: int) -> list[Figures]:
     found = []
-    with prepared(backend, replicas=1, settings=SETTINGS | threads) as ground:
+    settings = SETTINGS | {"KEYBEARER_HASH_THREADS": str(hash_threads)}
+    with prepared(backend, replicas=1, settings=settings) as ground:
         async with opened(ground) as scene:
             wake_at_once()  # who uses a service does not wait for its hashes' slices himself: he is elsewhere
             flooded = await Flooded.of(scene, rest=REST)
@@ -90,12 +90,16 @@ def main() -> None:
     parser.add_argument("--backend", choices=(*BACKENDS, "both"), default="both")
     parser.add_argument("--kind", choices=KINDS, action="append", help="Some of the floods only.")
     parser.add_argument("--scale", type=float, default=1, help="0.1: a tenth of the millions.")
+    processors = len(os.sched_getaffinity(0))
+    parser.add_argument("--hash-threads", type=int, default=processors, help="KEYBEARER_HASH_THREADS (all processors).")
     parser.add_argument("--report", type=Path, metavar="FILE", help="The page whose marked section is written anew.")
     arguments = parser.parse_args()
     allow_connections()
     backends = BACKENDS if arguments.backend == "both" else (arguments.backend,)
     kinds = arguments.kind or KINDS
-    found = {backend: asyncio.run(measure(backend, kinds, arguments.scale)) for backend in backends}
+    found = {
+        backend: asyncio.run(measure(backend, kinds, arguments.scale, arguments.hash_threads)) for backend in backends
+    }
     if arguments.report is not None:
         write_section(arguments.report, "make floods", section(found))
 
