@@ -276,6 +276,10 @@ async def test_room_is_taken_before_the_work_comes(hasher: ThreadedPasswordHashe
             assert await last(None, "x", known_place=True) == WRONG
             with hasher.room(b"there is room again", known_place=False):
                 assert hasher.keeps_room(b"known")
+                with ExitStack() as others:
+                    for number in range(5):
+                        others.enter_context(hasher.room(b"known %d" % number, known_place=True))
+                    assert not hasher.keeps_room(b"known")
     assert not hasher.keeps_room(b"known")
     assert (hasher._queue.claimed, hasher._queue._in_hand) == (0, {})
 
@@ -284,8 +288,10 @@ async def test_a_claim_counts_as_a_share_of_its_source(hasher: ThreadedPasswordH
     with ExitStack() as claimed:
         for _ in range(4):
             claimed.enter_context(hasher.room(b"s", known_place=True))
-        with pytest.raises(Overloaded), hasher.room(b"s", known_place=True):
+        hasher._seconds_per_hash = 2.0
+        with pytest.raises(Overloaded) as refused, hasher.room(b"s", known_place=True):
             pass
+        assert refused.value.retry_after == 8
         with pytest.raises(Overloaded), hasher.room(b"t", b"s", known_place=True):
             pass
         assert not hasher.keeps_room(b"s")

@@ -87,7 +87,7 @@ class LogIn:
         source = origin.address.encode()
         if self.hasher.keeps_room(source):
             at_home = await self.storage.attempts.find_at_home(identifier, place_hash)
-            if at_home is not None:
+            if at_home is not None and self.hasher.keeps_room(source):
                 return self.hasher.room(source, at_home.bytes, known_place=True)
         return self.hasher.room(source, known_place=False)
 

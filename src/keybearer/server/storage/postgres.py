@@ -43,9 +43,6 @@ STATEMENT_TIMEOUT = 5.0
 ADMISSION_TIMEOUT = 30.0
 """Seconds that a login waits for others which came before it: longer than those take for whom there is room."""
 
-LOOKUP_TIMEOUT = 2.0
-"""The same for one that is only looked up, which is a single read."""
-
 BULK_TIMEOUT = 600.0
 """The same for operations over very many rows."""
 
@@ -118,7 +115,7 @@ class PostgresStorage(Stores):
         self._url = url
         self._pool_size = pool_size
         self._clock_sql = clock_sql
-        self._strangers = _strangers(pool_size)
+        self._admissions = asyncio.Semaphore(max(1, pool_size // 2))
         self._waits = asyncio.Semaphore(max(1, pool_size // 4))
         self._batches: dict[Shared, Batches] = {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -177,11 +174,9 @@ class PostgresStorage(Stores):
                 self._idle.set()
 
     async def _run(self, operation: Operation[T]) -> T:
-        turns = self._strangers.get(operation.access)
-        if turns is None:
+        if operation.access is not Access.ADMISSION:
             return await self._repeated(operation)
-        seconds = LOOKUP_TIMEOUT if operation.access is Access.LOOKUP else ADMISSION_TIMEOUT
-        async with _turn(turns, seconds, Overloaded()):
+        async with _turn(self._admissions, ADMISSION_TIMEOUT, Overloaded()):
             return await self._repeated(operation)
 
     async def _repeated(self, operation: Operation[T]) -> T:
@@ -193,13 +188,13 @@ class PostgresStorage(Stores):
         return await self._attempt(operation)
 
     async def _attempt(self, operation: Operation[T]) -> T:
-        if operation.access is Access.SINGLE:
+        if operation.access in (Access.SINGLE, Access.LOOKUP):
             return await perform(operation, self._take_single)
         async with self._connection() as connection:
             seconds = BULK_TIMEOUT if operation.access is Access.BULK else STATEMENT_TIMEOUT
             take = partial(self._take, connection, seconds)
             match operation.access:
-                case Access.READ | Access.LOOKUP | Access.ADMISSION:
+                case Access.READ | Access.ADMISSION:
                     return await perform(operation, take)
                 case Access.SNAPSHOT:
                     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -243,13 +238,6 @@ class PostgresStorage(Stores):
         if self._pool is None:
             raise StorageUnavailable("The storage is not open.")
         return _acquired(self._pool)
-
-
-def _strangers(pool_size: int) -> dict[Access, asyncio.Semaphore]:
-    """Turns of those who may come by the thousand, who have half of the pool at most (or one connection of two)."""
-    look_ups = pool_size // 4
-    admissions = asyncio.Semaphore(max(1, pool_size // 2 - look_ups))
-    return {Access.LOOKUP: asyncio.Semaphore(look_ups) if look_ups else admissions, Access.ADMISSION: admissions}
 
 
 @asynccontextmanager

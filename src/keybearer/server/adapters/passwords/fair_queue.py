@@ -95,9 +95,9 @@ class FairQueue(Generic[Item]):
         """Room for one entry; None, and nothing changed, when the queue or a share is full."""
         if not self.has_room(*shares, known_place=known_place):
             return None
-        claim = Claim(shares, known_place)
+        claim = Claim(tuple(dict.fromkeys(shares)), known_place)
         self._claimed[known_place] += 1
-        for share in shares:
+        for share in claim.shares:
             self._in_hand[share] = self._in_hand.get(share, 0) + 1
         return claim
 

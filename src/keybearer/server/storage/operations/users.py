@@ -57,14 +57,14 @@ def create(new: NewUser, actor: Actor) -> Steps[User | IdentifierTaken]:
     return made
 
 
-def _can_be_stored(identifier: str) -> bool:
+def can_be_stored(identifier: str) -> bool:
     """PostgreSQL's texts hold every character but this one, which anybody may type into a login."""
     return "\0" not in identifier
 
 
 def find_for_login(identifier: str, place_hash: bytes) -> Steps[LoginRecord | None]:
     """The steps of `attempts.admit` that look the user up."""
-    if not _can_be_stored(identifier):
+    if not can_be_stored(identifier):
         return None
     rows = yield Statement(_FIND_FOR_LOGIN, (identifier, place_hash))
     return _login_record(rows[0]) if rows else None
@@ -88,7 +88,7 @@ def find(user_id: UUID) -> Steps[User | None]:
 
 @operation(Access.READ)
 def find_by_identifier(identifier: str) -> Steps[User | None]:
-    if not _can_be_stored(identifier):
+    if not can_be_stored(identifier):
         return None
     rows = yield Statement(_FIND_BY_IDENTIFIER, (identifier,))
     return user(rows[0]) if rows else None
