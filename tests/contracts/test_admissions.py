@@ -56,29 +56,31 @@ async def admit(world: World) -> Admission:
     return await world.storage.attempts.admit("nobody@example.com", bytes(32), lambda _: ATTEMPT)
 
 
-async def test_logins_that_wait_leave_connections_to_refreshes(world: World, backend: PostgresBackend) -> None:
-    login = await world.log_in()
+@asynccontextmanager
+async def logins_that_wait(world: World, backend: PostgresBackend) -> AsyncIterator[None]:
+    """During the block more than there are connections wait to be charged; after it they all are."""
     await admit(world)
     async with bucket_held(backend.database_url), asyncio.timeout(HANG):
         admissions = [asyncio.create_task(admit(world)) for _ in range(3 * POOL)]
         await asyncio.sleep(0.1)
-        assert isinstance(await login.present(), Moved)
+        yield
         assert not any(admission.done() for admission in admissions)
     async with asyncio.timeout(HANG):
         assert {admission.outcome for admission in await asyncio.gather(*admissions)} == {Admitted()}
 
 
+async def test_logins_that_wait_leave_connections_to_refreshes(world: World, backend: PostgresBackend) -> None:
+    login = await world.log_in()
+    async with logins_that_wait(world, backend):
+        assert isinstance(await login.present(), Moved)
+
+
 async def test_who_is_only_looked_up_waits_for_no_admission(world: World, backend: PostgresBackend) -> None:
     login = await world.log_in()
-    await admit(world)
-    async with bucket_held(backend.database_url), asyncio.timeout(HANG):
-        admissions = [asyncio.create_task(admit(world)) for _ in range(3 * POOL)]
-        await asyncio.sleep(0.1)
-        look_ups = (world.storage.attempts.find_at_home(login.user.email, HOME_HASH) for _ in range(3 * POOL))
-        assert await asyncio.gather(*look_ups) == [login.user.id] * 3 * POOL
-        assert not any(admission.done() for admission in admissions)
-    async with asyncio.timeout(HANG):
-        await asyncio.gather(*admissions)
+    look_up = world.storage.attempts.find_at_home
+    async with logins_that_wait(world, backend):
+        found = await asyncio.gather(*(look_up(login.user.email, HOME_HASH) for _ in range(3 * POOL)))
+        assert found == [login.user.id] * 3 * POOL
 
 
 async def test_look_ups_leave_connections_to_refreshes(world: World, backend: PostgresBackend) -> None:
