@@ -63,6 +63,21 @@ def test_two_signals_at_once_are_two(sqlite_commands: Commands) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
+def test_the_second_signal_ends_workers_that_have_not_heard_of_the_first(sqlite_commands: Commands) -> None:
+    with sqlite_commands.serving("--workers", "2", KEYBEARER_SHUTDOWN_DELAY=LONG) as serving:
+        workers = workers_of(serving)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        serving.process.send_signal(signal.SIGTERM)
+        time.sleep(1)  # the first process looks every half second
+        serving.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        assert serving.wait().status == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
 def test_workers_that_others_replace_wait_for_nothing(sqlite_commands: Commands) -> None:
     with sqlite_commands.serving("--workers", "2", KEYBEARER_SHUTDOWN_DELAY=LONG) as serving:
         before = children(serving)

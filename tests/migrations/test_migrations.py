@@ -1,7 +1,9 @@
 """The tables, up and down, with rows in them; and two releases on one database, as during an upgrade."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +19,7 @@ from keybearer.server.domain.applications import Application, ApplicationKind, L
 from keybearer.server.domain.attempts import Allowance, Charge
 from keybearer.server.domain.secret_keys import KeyPurpose, KeyState, SecretKey
 from keybearer.server.domain.sessions import Moved
-from keybearer.server.storage import schema, schema_postgres, scripts
+from keybearer.server.storage import schema, schema_postgres, scripts, sqlite
 from keybearer.server.storage.plan import TablesInUse
 from keybearer.server.storage.schema import SchemaState
 from tests.support import raw_sql
@@ -144,6 +146,21 @@ async def test_who_migrates_at_the_same_time_migrates_once(url: str) -> None:
     await asyncio.gather(*(asyncio.to_thread(schema.migrate, url) for _ in range(4)))
     assert schema.schema_state(url) is SchemaState.CURRENT
     assert await raw_sql.fetch(url, "SELECT count(*) FROM feed") == [(1,)]
+
+
+def test_who_opens_a_new_file_at_the_same_time_waits_for_the_others(tmp_path: Path) -> None:
+    """About one round in a hundred meets the moment in which SQLite refuses instead of waiting."""
+
+    def open_together(path: Path) -> None:
+        together.wait()
+        sqlite.connect(path).close()
+
+    together = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(300):
+            path = tmp_path / f"{number}.sqlite"
+            sqlite.create_file(path)
+            list(pool.map(open_together, [path] * 4))
 
 
 async def test_a_migration_that_fails_midway_leaves_everything_as_it_was(

@@ -180,10 +180,11 @@ class Supervisor(multiprocess.Multiprocess):
         self.all_end.set()
 
     def join_all(self) -> None:
-        """Pass on the signals that come meanwhile. In haste the workers are told until they have heard it twice, which
-        ends their delay; they may know already, since a terminal's Ctrl-C reaches them too."""
+        """Pass on the signals that come meanwhile. After a second SIGTERM the workers are told until they have heard it
+        twice, which ends their delay: some may not have heard of the first yet."""
         while running := self._running():
             numbers, self.signal_queue = self.signal_queue, []
+            self._in_haste = self._in_haste or signal.SIGTERM in numbers
             if self._in_haste:
                 numbers.append(signal.SIGTERM)
             for number in numbers:

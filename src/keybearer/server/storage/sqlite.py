@@ -8,6 +8,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -41,6 +42,9 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 3000
 """Milliseconds to wait for another process's transaction."""
 
+BUSY_PAUSE = 0.01
+"""Seconds between two attempts where SQLite does not wait by itself."""
+
 MAX_BATCH = 500
 """Operations in one transaction; bounds how long the first of them waits for the last."""
 
@@ -64,9 +68,24 @@ def connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,  # opened and closed by one thread, used by one other
     )
     connection.row_factory = sqlite3.Row
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _switch_to_wal(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Where several open a new file at once, SQLite refuses some of them instead of letting them wait."""
+    patience_until = time.monotonic() + BUSY_TIMEOUT / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience_until:
+                raise
+            time.sleep(BUSY_PAUSE)
+        else:
+            return
 
 
 def _to_sqlite(value: object) -> Any:
