@@ -114,9 +114,5 @@ class Serving:
     def stop(self, number: int) -> Ended:
         """Send a signal; how the service ended, with its log as `err`."""
         self.process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> Ended:
-        """How the service ends by itself, with its log as `err`."""
         out, err = self.process.communicate(timeout=WITHIN)
         return Ended(self.process.returncode, out, err)

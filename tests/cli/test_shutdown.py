@@ -1,19 +1,23 @@
 """How `keybearer serve` ends: what it answers until then, and which signals it waits for."""
 
+import multiprocessing
 import os
 import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
+from keybearer.server.cli.serving import Supervisor, Worker
 from tests.cli.commands import WITHIN, Commands, Serving
 
 LONG = "600"
@@ -62,19 +66,36 @@ def test_two_signals_at_once_are_two(sqlite_commands: Commands) -> None:
         assert serving.stop(signal.SIGTERM).status == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
-def test_the_second_signal_ends_workers_that_have_not_heard_of_the_first(sqlite_commands: Commands) -> None:
-    with sqlite_commands.serving("--workers", "2", KEYBEARER_SHUTDOWN_DELAY=LONG) as serving:
-        workers = workers_of(serving)
-        for worker in workers:
-            os.kill(worker, signal.SIGSTOP)
-        serving.process.send_signal(signal.SIGTERM)
-        time.sleep(1)  # the first process looks every half second
-        serving.process.send_signal(signal.SIGTERM)
-        time.sleep(1)
-        for worker in workers:
-            os.kill(worker, signal.SIGCONT)
-        assert serving.wait().status == 0
+def test_the_second_signal_ends_workers_that_have_not_heard_of_the_first() -> None:
+    """They take it for the first, so they are told once more."""
+    spawn = multiprocessing.get_context("spawn")
+    listens = spawn.Event()
+    process = spawn.Process(target=end_at_the_second_signal, args=(listens,))
+    process.start()
+    try:
+        assert listens.wait(WITHIN)
+        # Neither is made: it would start a server, and take this process's signals.
+        worker, supervisor = object.__new__(Worker), object.__new__(Supervisor)
+        worker.process = process
+        supervisor.processes = [worker]
+        supervisor.signal_queue = [signal.SIGTERM]
+        waiting = threading.Thread(target=supervisor.join_all, daemon=True)
+        waiting.start()
+        waiting.join(WITHIN)
+        assert not waiting.is_alive() and process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+
+
+def end_at_the_second_signal(listens: Event) -> None:
+    """What a worker does that has a delay."""
+    heard: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    listens.set()
+    while len(heard) < 2:
+        signal.pause()
+    os._exit(0)  # a third one, while the interpreter ends, would be its end
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
