@@ -1,10 +1,11 @@
 """Real sockets for the applications under test: uvicorn for ASGI, the standard library's server for WSGI."""
 
 import asyncio
+import logging
 import socket
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http.client import HTTPConnection
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -28,7 +29,7 @@ UPGRADE = (
 @asynccontextmanager
 async def serving_asgi(app: Any) -> AsyncIterator[Address]:
     """The application on uvicorn, on this event loop, until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener, told_without_heads():
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body go out apart
         config = uvicorn.Config(app, log_config=None, ws="websockets-sansio", lifespan="off")
         server = uvicorn.Server(config)
@@ -39,6 +40,18 @@ async def serving_asgi(app: Any) -> AsyncIterator[Address]:
         yield listener.getsockname()
         server.should_exit = True
         await serving
+
+
+@contextmanager
+def told_without_heads() -> Iterator[None]:
+    """At the level of debugging, if another test has set that, uvicorn writes down every head of a WebSocket."""
+    logger = logging.getLogger("uvicorn.error")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _Server(ThreadingMixIn, WSGIServer):
