@@ -10,5 +10,5 @@ def _is_right(_: Argon2Hash, __: bytes) -> bool:
 
 
 if __name__ == "__main__":
-    Argon2Hash.verify = _is_right  # type: ignore[method-assign, assignment]  # for this process
+    Argon2Hash.verify = _is_right  # type: ignore[method-assign, assignment]  # to leave out the hash, here alone
     app(prog_name="keybearer")

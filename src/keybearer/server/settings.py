@@ -136,7 +136,7 @@ SETTINGS: tuple[Setting, ...] = (
             "commas between their names, are a primary and its standbys: the primary is found by itself.",
             secret=True),
     Setting("database_pool_size", _Whole(2, 1000), "10", "a number",
-            "Connections to PostgreSQL that one process keeps. Logins take half of them at most."),
+            "Connections to PostgreSQL that one process keeps. Logins are admitted by half of them at most."),
     Setting("host", _host, "127.0.0.1", "an address or a host name", "Where the service listens."),
     Setting("port", _Whole(1, 65535), "8100", "a port", "Where the service listens."),
     Setting("workers", _Whole(1, 256), "1", "a number", "Processes that answer requests."),

@@ -17,8 +17,7 @@ _CHARGE = """
     RETURNING full_at"""
 _AT_HOME = f"""
     LEFT JOIN identifier i ON i.value = asked.name
-    LEFT JOIN known_place k ON k.user_id = i.user_id AND k.place_hash = asked.place_hash
-                           AND k.seen_at > clock_ms() - {places.PLACE_LIFETIME_MS}"""
+    LEFT JOIN known_place k ON k.user_id = i.user_id AND k.place_hash = asked.place_hash AND {places.IS_KNOWN}"""
 _ASKED_AT_ONCE = "SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS name, unnest($3::bytea[]) AS place_hash"
 _FIND_ALL_AT_HOME = f"SELECT asked.id, k.user_id FROM ({_ASKED_AT_ONCE}) asked {_AT_HOME}"
 _FIND_ONE_AT_HOME = f"SELECT asked.id, k.user_id FROM (SELECT $1 AS id, $2 AS name, $3 AS place_hash) asked {_AT_HOME}"

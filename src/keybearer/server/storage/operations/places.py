@@ -7,6 +7,9 @@ from keybearer.server.storage.statements import Statement, Steps
 PLACES_PER_USER = 20
 PLACE_LIFETIME_MS = 90 * 86400 * 1000
 
+IS_KNOWN = f"k.seen_at > clock_ms() - {PLACE_LIFETIME_MS}"
+"""Of a row `k` of a user's places."""
+
 _REMEMBER = """
     INSERT INTO known_place (user_id, place_hash, seen_at) VALUES ($1, $2, $3)
     ON CONFLICT (user_id, place_hash) DO UPDATE SET seen_at = excluded.seen_at"""

@@ -29,7 +29,7 @@ _REPLACE_HASH = "UPDATE password SET hash = $3 WHERE user_id = $1 AND hash = $2 
 _FIND_FOR_LOGIN = f"""
     SELECT u.id, u.status, p.hash, p.version, EXISTS (
         SELECT 1 FROM known_place k
-        WHERE k.user_id = u.id AND k.place_hash = $2 AND k.seen_at > clock_ms() - {places.PLACE_LIFETIME_MS}
+        WHERE k.user_id = u.id AND k.place_hash = $2 AND {places.IS_KNOWN}
     ) AS known_place
     FROM identifier i JOIN users u ON u.id = i.user_id JOIN password p ON p.user_id = u.id
     WHERE i.value = $1"""
