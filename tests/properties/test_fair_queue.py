@@ -74,7 +74,7 @@ class QueueMachine(RuleBasedStateMachine):
     def bounds_are_kept(self) -> None:
         assert len(self.queue) == len(self.waiting)
         assert len(self.claimed) + len(self.waiting) <= LIMIT
-        assert self.unknown() <= LIMIT // 2
+        assert self.queue.from_unknown_places == self.unknown() <= LIMIT // 2
         assert self.queue.claimed == len(self.claimed)
         assert all(self.in_hand().count(share) <= SHARE for share in self.in_hand())
 

@@ -15,7 +15,7 @@ from argon2 import low_level
 from nacl import bindings
 
 from keybearer.errors import Overloaded
-from keybearer.server.adapters.password_hasher import FailureFloor, ThreadedPasswordHasher
+from keybearer.server.adapters.password_hasher import CROWD, FailureFloor, ThreadedPasswordHasher
 from keybearer.server.adapters.passwords import argon2_hashes, schemes
 from keybearer.server.domain.passwords import PasswordRefused, prepare_password
 from keybearer.server.ports import PasswordHasher, PasswordVerdict
@@ -425,6 +425,53 @@ async def test_several_threads_work_at_once() -> None:
     meeting = threading.Barrier(3)
     await asyncio.wait_for(asyncio.gather(*(run(hasher, meeting.wait, b"s", True) for _ in range(3))), GUARD)
     end(hasher)
+
+
+async def test_in_a_crowd_of_strangers_fewer_threads_compute() -> None:
+    hasher = ThreadedPasswordHasher(threads=2, threads_in_a_crowd=1, queue_limit=200)
+    first, second = Gate(hasher), Gate(hasher)
+    await asyncio.sleep(0)
+    assert hasher.running == 2
+    meeting = threading.Barrier(2)
+    strangers = [asyncio.create_task(run(hasher, meeting.wait, b"%d" % n, False)) for n in range(CROWD)]
+    more = asyncio.create_task(run(hasher, lambda: None, b"more", False))
+    await asyncio.sleep(0)
+    await first.open()
+    assert (hasher.running, hasher.waiting) == (1, CROWD + 1)
+    more.cancel()  # as many wait as are no crowd: with one thread they would wait for each other for ever
+    await asyncio.sleep(0)
+    await second.open()
+    await asyncio.wait_for(asyncio.gather(*strangers), GUARD)
+    end(hasher)
+
+
+async def test_those_from_home_are_no_crowd() -> None:
+    hasher = ThreadedPasswordHasher(threads=2, threads_in_a_crowd=1, queue_limit=200)
+    gates = [Gate(hasher), Gate(hasher)]
+    at_home = [asyncio.create_task(run(hasher, lambda: None, b"%d" % n, True)) for n in range(3 * CROWD)]
+    third = Gate(hasher)
+    await asyncio.sleep(0)
+    await gates[0].open()
+    await asyncio.wait_for(asyncio.gather(*at_home), GUARD)
+    assert hasher.running == 2
+    await gates[1].open()
+    await third.open()
+    end(hasher)
+
+
+async def test_nobody_keeps_room_for_whom_no_thread_could_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasher = ThreadedPasswordHasher(threads=1, queue_limit=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            await run(hasher, lambda: None, b"s", True)
+    assert (hasher.running, hasher.waiting) == (0, 0)
+    assert await run(hasher, lambda: "done", b"s", True) == "done"
+    end(hasher)
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_a_hasher_whose_loop_has_ended_does_no_harm() -> None:

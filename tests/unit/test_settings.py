@@ -252,6 +252,12 @@ def test_hash_threads_are_divided_among_the_workers() -> None:
     assert load_settings({"KEYBEARER_WORKERS": "9", "KEYBEARER_HASH_THREADS": "5"}).hash_threads == 5
 
 
+def test_in_a_crowd_one_processor_of_all_workers_has_no_hashes() -> None:
+    processors = len(os.sched_getaffinity(0))
+    assert load_settings({}).hash_threads_in_a_crowd == max(1, processors - 1)
+    assert load_settings({"KEYBEARER_WORKERS": "256"}).hash_threads_in_a_crowd == max(1, (processors - 1) // 256)
+
+
 @pytest.mark.parametrize(
     ("environ", "said"),
     [

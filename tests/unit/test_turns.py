@@ -74,6 +74,28 @@ async def test_between_turns_strangers_pause() -> None:
     assert clock.time() - began >= 9 * (PAUSE / 2)  # timers are rounded
 
 
+async def test_dear_refusals_take_the_places_of_the_next_turn() -> None:
+    turns = flooded()
+    turns._begin_turn()
+    for _ in range(FEWEST):
+        assert turns.take()
+        turns.judge(refused=True, is_dear=True)
+    turns._begin_turn()
+    assert not turns.take()
+    turns._begin_turn()
+    assert all(turns.take() for _ in range(FEWEST))
+
+
+async def test_no_turn_owes_more_than_the_next() -> None:
+    turns = flooded()
+    for _ in range(MOST):
+        turns.judge(refused=True, is_dear=True)
+    turns._begin_turn()
+    assert not turns.take()
+    turns._begin_turn()
+    assert turns.take()
+
+
 async def test_with_as_many_right_as_wrong_nobody_waits_for_long() -> None:
     turns = Turns()
     for number in range(4 * MOST):

@@ -5,7 +5,6 @@
 
 import difflib
 import ipaddress
-import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from keybearer.base64url import decode_base64url
+from keybearer.server.adapters.scheduling import usable_processors
 from keybearer.server.domain.attempts import Allowance, LimitPolicy
 from keybearer.server.domain.secret_keys import JWKS_MAX_AGE
 from keybearer.server.domain.sessions import SessionPolicy
@@ -242,6 +242,11 @@ class Settings:
         path = self.sqlite_path
         return None if path is None else path.with_name(path.name + ".key")
 
+    @property
+    def hash_threads_in_a_crowd(self) -> int:
+        """Of this process, so that all workers together leave one processor without hashes (decision 0018)."""
+        return max(1, (usable_processors() - 1) // self.workers)
+
     def warnings(self) -> list[str]:
         """What is allowed and may not be meant."""
         found = []
@@ -353,7 +358,7 @@ def _build(values: Mapping[str, Any]) -> Settings:
         key_encryption_key_file=values.get("key_encryption_key_file"),
         trusted_proxies=values.get("trusted_proxies", ()),
         log_format=values.get("log_format"),
-        hash_threads=values.get("hash_threads", max(1, _usable_processors() // workers)),
+        hash_threads=values.get("hash_threads", max(1, usable_processors() // workers)),
         limit_policy=_limits(value),
         **{name: value(name) for name in _BY_NAME.keys() & Settings.__dataclass_fields__.keys() - WORDED_DEFAULTS},
     )
@@ -371,11 +376,6 @@ _KUBERNETES = re.compile(f"{PREFIX}(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_[0-9]
 
 IGNORED_PREFIXES = (f"{PREFIX}CLIENT_", f"{PREFIX}TEST_", f"{PREFIX}TOUR_")
 """Variables that are not for the service: those of its test suite and of its tour."""
-
-
-def _usable_processors() -> int:
-    """Those that this process may run on, where the system can tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _limits(value: Callable[[str], int]) -> LimitPolicy:

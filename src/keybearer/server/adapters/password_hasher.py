@@ -18,6 +18,12 @@ is in peace at nice 19, and 2.7 times at nice 15: the share of a hash comes in s
 thread has short slices besides (adapters/scheduling.py), so that it does not wait for a hash when it wakes: under a
 flood of logins the p99 of token info at 40 % of capacity is 1.1 ms with them, 2.4 ms without.
 
+A core that computes hashes is not one that stands idle all the same. Whoever has run, however briefly, has no claim to
+it before a hash has run; so where two threads of the service meet on a core, one waits for the hash until the kernel's
+next tick, 4 ms at 250 Hz (seen with the tracer of sched_switch). Event loop and database thread hand the interpreter to
+and fro, and each wait of one is one of the other: with both cores of two full of hashes a refresh took four times as
+long as in peace. While many strangers wait for a hash, one core is left without (docs/decisions/0018).
+
 Beside other programs, or token traffic that takes all there is, a hash can take seconds. Nobody waits for his turn for
 longer than a limit, and who has gone has no turn: those who still wait come sooner.
 
@@ -26,7 +32,6 @@ Memory is bounded by the threads: 19 MiB each for the current scheme, and no mor
 
 import asyncio
 import math
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,13 +45,18 @@ import structlog
 from keybearer import errors
 from keybearer.server.adapters.passwords import schemes
 from keybearer.server.adapters.passwords.fair_queue import Claim, Entry, FairQueue
-from keybearer.server.adapters.scheduling import stand_back
+from keybearer.server.adapters.scheduling import stand_back, usable_processors
 from keybearer.server.domain.passwords import PasswordRefused, prepare_password
 from keybearer.server.ports import PasswordVerdict, VerifyPassword
 
 log = structlog.get_logger("keybearer.passwords")
 
 Result = TypeVar("Result")
+
+NICENESS = 19
+
+CROWD = 16
+"""Logins from unknown places that wait: with more of them it is a crowd. So many are done in a quarter of a second."""
 
 _EXPECTED_SECONDS = 0.03
 """What a hash is thought to take until the first is measured."""
@@ -84,36 +94,68 @@ class _Job(Generic[Result]):
             self.future.set_exception(error)
 
 
+class _Thread(threading.Thread):
+    """Works at one entry after another; `finish` is called on the loop with what there is to settle."""
+
+    def __init__(self, number: int, finish: "_Finish") -> None:
+        super().__init__(name=f"password-hasher-{number}", daemon=True)
+        self._orders: SimpleQueue[Entry[_Job[Any]] | None] = SimpleQueue()
+        self._finish = finish
+
+    def give(self, entry: Entry[_Job[Any]]) -> None:
+        self._orders.put(entry)
+
+    def end(self) -> None:
+        """After its present work."""
+        self._orders.put(None)
+
+    def run(self) -> None:
+        stand_back(NICENESS)
+        while (entry := self._orders.get()) is not None:
+            outcome = entry.item.compute()
+            try:
+                entry.item.loop.call_soon_threadsafe(self._finish, self, entry, outcome)
+            except RuntimeError:
+                return  # The loop is closed: nobody waits for this, and nobody will ask for more.
+
+
+_Finish = Callable[[_Thread, Entry[_Job[Any]], Callable[[], None]], None]
+
+
 class ThreadedPasswordHasher:
     """A `ports.PasswordHasher`. It belongs to the event loop that uses it first; its threads start with the first work.
 
-    `wait_limit` (seconds) bounds the wait for a thread. `failure_floor` (seconds) is the floor of `FailureFloor` to
-    begin with: what the slowest imported hash takes, or 0 when none is stored.
+    While more than `CROWD` logins from unknown places wait, `threads_in_a_crowd` compute at most (unless it is said,
+    all do). `wait_limit` (seconds) bounds the wait for a thread. `failure_floor` (seconds) is the floor of
+    `FailureFloor` to begin with: what the slowest imported hash takes, or 0 when none is stored.
     """
 
     def __init__(
         self,
         *,
         threads: int | None = None,
+        threads_in_a_crowd: int | None = None,
         queue_limit: int = 500,
         share_limit: int = 32,
         wait_limit: float = 10.0,
-        niceness: int = 19,
         failure_floor: float = 0.0,
     ) -> None:
         self.verifications = 0
         """Verifications done, those of unknown users among them."""
-        self.running = 0
-        """Hashes that threads are working at."""
-        self._thread_count = threads or _usable_cpus()
-        self._niceness = niceness
+        self._thread_count = threads or usable_processors()
+        self._threads_in_a_crowd = min(self._thread_count, threads_in_a_crowd or self._thread_count)
         self._wait_limit = wait_limit
-        self._threads: list[threading.Thread] = []
-        self._orders: SimpleQueue[Entry[_Job[Any]] | None] = SimpleQueue()
+        self._threads: list[_Thread] = []
+        self._idle: list[_Thread] = []
         self._queue: FairQueue[_Job[Any]] = FairQueue(limit=queue_limit, share_limit=share_limit)
         self._floor = FailureFloor(failure_floor)
         self._seconds_per_hash = _EXPECTED_SECONDS
         self._closed = False
+
+    @property
+    def running(self) -> int:
+        """Hashes that threads are working at."""
+        return len(self._threads) - len(self._idle)
 
     @property
     def waiting(self) -> int:
@@ -173,8 +215,8 @@ class ThreadedPasswordHasher:
         while entry := self._queue.take():
             self._queue.finish(entry)
             entry.item.fail(self._overloaded())
-        for _ in self._threads:
-            self._orders.put(None)
+        for thread in self._threads:
+            thread.end()
 
     @contextmanager
     def _claimed(self, *shares: bytes, known_place: bool) -> Iterator[Claim]:
@@ -196,6 +238,7 @@ class ThreadedPasswordHasher:
         """The result of `work` and the seconds that it took, the wait before it not counted."""
         if self._closed:
             raise self._overloaded()
+        self._ensure_threads()
         job = _Job(work)
         entry = self._queue.put(claim, job, known_place=known_place)
         self._dispatch()
@@ -228,36 +271,30 @@ class ThreadedPasswordHasher:
             if gone is not None:
                 gone.remove_done_callback(give_up)
 
-    def _dispatch(self) -> None:
-        """Give each idle thread the next entry. No more is handed out, so that whoever waits can still be overtaken."""
-        while self.running < self._thread_count and (entry := self._queue.take()):
-            self.running += 1
-            entry.item.started_at = entry.item.loop.time()
-            self._ensure_threads()
-            self._orders.put(entry)
-
     def _ensure_threads(self) -> None:
         """Not in the constructor: threads would not survive a fork of the process that composes the application."""
         while len(self._threads) < self._thread_count:
-            name = f"password-hasher-{len(self._threads)}"
-            worker = threading.Thread(target=self._work, name=name, daemon=True)
-            self._threads.append(worker)
-            worker.start()
+            thread = _Thread(len(self._threads), self._finish)
+            thread.start()
+            self._threads.append(thread)
+            self._idle.append(thread)
 
-    def _work(self) -> None:
-        """The life of a thread."""
-        stand_back(self._niceness)
-        while (entry := self._orders.get()) is not None:
-            outcome = entry.item.compute()
-            try:
-                entry.item.loop.call_soon_threadsafe(self._finish, entry, outcome)
-            except RuntimeError:
-                return  # The loop is closed: nobody waits for this, and nobody will ask for more.
+    def _dispatch(self) -> None:
+        """Give idle threads the next entries. No more is handed out, so that whoever waits can still be overtaken.
 
-    def _finish(self, entry: Entry[_Job[Any]], settle: Callable[[], None]) -> None:
+        The thread that was busy last goes first: in a crowd it is always the same, on a core of its own.
+        """
+        while self._idle and self.running < self._threads_now() and (entry := self._queue.take()):
+            entry.item.started_at = entry.item.loop.time()
+            self._idle.pop().give(entry)
+
+    def _threads_now(self) -> int:
+        return self._threads_in_a_crowd if self._queue.from_unknown_places > CROWD else self._thread_count
+
+    def _finish(self, thread: _Thread, entry: Entry[_Job[Any]], settle: Callable[[], None]) -> None:
         """On the loop: free the thread and the source's share, answer the caller, go on."""
         job = entry.item
-        self.running -= 1
+        self._idle.append(thread)
         self._queue.finish(entry)
         job.seconds = job.loop.time() - job.started_at
         self._seconds_per_hash = _MEMORY * self._seconds_per_hash + (1 - _MEMORY) * job.seconds
@@ -267,7 +304,7 @@ class ThreadedPasswordHasher:
     def _overloaded(self) -> errors.Overloaded:
         """With the time after which the work in hand should be done."""
         in_hand = self._queue.claimed + len(self._queue) + self.running
-        seconds = in_hand * self._seconds_per_hash / self._thread_count
+        seconds = in_hand * self._seconds_per_hash / self._threads_now()
         return errors.Overloaded(retry_after=math.ceil(seconds))
 
 
@@ -326,10 +363,3 @@ def _parse(password_hash: str | None) -> schemes.StoredHash | None:
         return None if password_hash is None else schemes.parse(password_hash)
     except schemes.UnsupportedPasswordHash:
         return None
-
-
-def _usable_cpus() -> int:
-    """Those that this process may run on, where the system can tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

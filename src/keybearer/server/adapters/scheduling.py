@@ -35,6 +35,11 @@ class _SchedAttr(ctypes.Structure):
     )
 
 
+def usable_processors() -> int:
+    """Those that this process may run on, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def wake_at_once() -> None:
     """Of the calling thread, and those that it starts: when it wakes, it takes the core from a thread that computes.
 

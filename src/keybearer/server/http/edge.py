@@ -281,8 +281,9 @@ class Edge:
         no credential of his says nothing of him.
         """
         standing = request.standing
-        if standing == "strange" and (status < 500 or code == Overloaded.code):
-            self.turns.judge(refused=status >= 400)
+        overloaded = code == Overloaded.code  # a login, whose body was read and whose user looked up
+        if standing == "strange" and (status < 500 or overloaded):
+            self.turns.judge(refused=status >= 400, is_dear=overloaded)
         if status < 400:
             if standing in ("strange", "known") and request.is_proven:
                 self.turns.note(request.sender(), refused=False)

@@ -33,6 +33,7 @@ class Turns:
         """Strangers who are let in for a turn."""
         self._left = MOST
         self._refused = 0
+        self._owed = 0
         self._is_ending = False
 
     @property
@@ -65,9 +66,10 @@ class Turns:
             self._waiting.append(turn)
             await turn
 
-    def judge(self, *, refused: bool) -> None:
-        """What the request of one who had a turn came to."""
+    def judge(self, *, refused: bool, is_dear: bool = False) -> None:
+        """What the request of one who had a turn came to. A dear one takes a place of the next turn as well."""
         self._refused += refused
+        self._owed += is_dear
         self.at_a_time = max(FEWEST, min(MOST, self.at_a_time + (-1 if refused else 1)))
         self._left = min(self._left, self.at_a_time)
 
@@ -102,7 +104,8 @@ class Turns:
         self._is_ending = False
         if self._left and self._refused <= FEWEST:  # it makes no difference who is let in
             self.at_a_time = min(MOST, 2 * self.at_a_time)
-        self._left, self._refused = self.at_a_time, 0
+        self._left = max(0, self.at_a_time - self._owed)
+        self._refused = self._owed = 0
         while self._waiting and self._left:
             self._left -= self._let_in()
         if self._left < self.at_a_time:

@@ -84,12 +84,18 @@ class FairQueue(Generic[Item]):
         """How many have room, and are still to come."""
         return self._claimed[True] + self._claimed[False]
 
+    @property
+    def from_unknown_places(self) -> int:
+        """How many wait, or have room, that come from unknown places."""
+        return self._lanes[False].size + self._claimed[False]
+
     def has_room(self, *shares: bytes, known_place: bool) -> bool:
         """Whether `claim` would answer one."""
         if any(self._in_hand.get(share, 0) >= self._share_limit for share in shares):
             return False
-        unknown = self._lanes[False].size + self._claimed[False]
-        return len(self) + self.claimed < self._limit and (known_place or unknown < self._limit // 2)
+        if len(self) + self.claimed >= self._limit:
+            return False
+        return known_place or self.from_unknown_places < self._limit // 2
 
     def claim(self, *shares: bytes, known_place: bool) -> Claim | None:
         """Room for one entry; None, and nothing changed, when the queue or a share is full."""
