@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from uuid import UUID
@@ -166,6 +166,20 @@ async def test_who_finds_no_room_is_charged_nothing(backend: Backend) -> None:
             assert await first == (401, "invalid_credentials")
         outcomes = [await log_in_from(world, "203.0.113.2", "guess") for _ in range(3)]
         assert [status for status, _ in outcomes] == [401, 401, 429]
+
+
+async def test_a_login_without_room_is_dear(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes two places in the turns of strangers, other refusals one."""
+    judged: list[Mapping[str, bool]] = []
+    async with running(backend, {"hash_queue_limit": "2"} | PATIENT) as world:
+        monkeypatch.setattr(world.service.edge.turns, "judge", lambda **how: judged.append(how))
+        async with hashes_held_up(world) as free:
+            first = asyncio.create_task(world.log_in(password="guess"))
+            await until(lambda: world.hasher.waiting == 1)
+            assert code_of(await world.log_in(password="guess")) == (503, "overloaded")
+            free.set()
+            assert code_of(await first) == (401, "invalid_credentials")
+    assert judged == [{"refused": True, "is_dear": True}, {"refused": True, "is_dear": False}]
 
 
 async def test_a_known_place_finds_room_beside_a_flood(backend: Backend) -> None:

@@ -47,10 +47,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.give_up(claim)
         self.queue.give_up(claim)
 
-    @rule()
-    def take(self) -> None:
-        entry = self.queue.take()
-        assert (entry is None) == (not self.waiting)
+    @rule(strangers=st.booleans())
+    def take(self, strangers: bool) -> None:
+        eligible = [entry for entry in self.waiting if strangers or entry.known_place]
+        entry = self.queue.take(strangers=strangers)
+        assert (entry is None) == (not eligible)
+        assert entry is None or entry in eligible
         if entry is not None:
             self.waiting.remove(entry)
             self.taken.append(entry)
@@ -74,7 +76,7 @@ class QueueMachine(RuleBasedStateMachine):
     def bounds_are_kept(self) -> None:
         assert len(self.queue) == len(self.waiting)
         assert len(self.claimed) + len(self.waiting) <= LIMIT
-        assert self.queue.from_unknown_places == self.unknown() <= LIMIT // 2
+        assert self.unknown() <= LIMIT // 2
         assert self.queue.claimed == len(self.claimed)
         assert all(self.in_hand().count(share) <= SHARE for share in self.in_hand())
 

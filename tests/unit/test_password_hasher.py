@@ -15,7 +15,8 @@ from argon2 import low_level
 from nacl import bindings
 
 from keybearer.errors import Overloaded
-from keybearer.server.adapters.password_hasher import CROWD, FailureFloor, ThreadedPasswordHasher
+from keybearer.server import app, settings
+from keybearer.server.adapters.password_hasher import FailureFloor, ThreadedPasswordHasher
 from keybearer.server.adapters.passwords import argon2_hashes, schemes
 from keybearer.server.domain.passwords import PasswordRefused, prepare_password
 from keybearer.server.ports import PasswordHasher, PasswordVerdict
@@ -427,35 +428,77 @@ async def test_several_threads_work_at_once() -> None:
     end(hasher)
 
 
-async def test_in_a_crowd_of_strangers_fewer_threads_compute() -> None:
-    hasher = ThreadedPasswordHasher(threads=2, threads_in_a_crowd=1, queue_limit=200)
-    first, second = Gate(hasher), Gate(hasher)
+async def test_in_a_flood_of_guesses_strangers_leave_a_thread_to_those_from_home() -> None:
+    hasher = ThreadedPasswordHasher(threads=2, threads_in_a_flood=1)
+    await guess(hasher)
+    go = threading.Event()
+    strangers = [asyncio.create_task(run(hasher, lambda: go.wait(GUARD), b"%d" % n, False)) for n in range(20)]
     await asyncio.sleep(0)
-    assert hasher.running == 2
-    meeting = threading.Barrier(2)
-    strangers = [asyncio.create_task(run(hasher, meeting.wait, b"%d" % n, False)) for n in range(CROWD)]
-    more = asyncio.create_task(run(hasher, lambda: None, b"more", False))
-    await asyncio.sleep(0)
-    await first.open()
-    assert (hasher.running, hasher.waiting) == (1, CROWD + 1)
-    more.cancel()  # as many wait as are no crowd: with one thread they would wait for each other for ever
-    await asyncio.sleep(0)
-    await second.open()
+    assert (hasher.running, hasher.waiting) == (1, 19)
+    at_home = asyncio.gather(*(run(hasher, lambda: "home", b"%d" % n, True) for n in range(20)))
+    assert await asyncio.wait_for(at_home, GUARD) == ["home"] * 20
+    assert (hasher.running, hasher.waiting) == (1, 19)
+    go.set()
     await asyncio.wait_for(asyncio.gather(*strangers), GUARD)
+    assert hasher.running == 0
     end(hasher)
 
 
-async def test_those_from_home_are_no_crowd() -> None:
-    hasher = ThreadedPasswordHasher(threads=2, threads_in_a_crowd=1, queue_limit=200)
-    gates = [Gate(hasher), Gate(hasher)]
-    at_home = [asyncio.create_task(run(hasher, lambda: None, b"%d" % n, True)) for n in range(3 * CROWD)]
-    third = Gate(hasher)
-    await asyncio.sleep(0)
-    await gates[0].open()
-    await asyncio.wait_for(asyncio.gather(*at_home), GUARD)
-    assert hasher.running == 2
-    await gates[1].open()
-    await third.open()
+async def test_strangers_who_know_their_passwords_are_no_flood() -> None:
+    hasher = ThreadedPasswordHasher(threads=2, threads_in_a_flood=1)
+    await guess(hasher)
+    stored = schemes.hash_password(prepare_password("x"))
+    while hasher._threads_for_strangers() == 1:
+        assert (await verify(hasher, stored, "x")).right
+    meeting = threading.Barrier(2)
+    await asyncio.wait_for(asyncio.gather(*(run(hasher, meeting.wait, b"s", False) for _ in range(2))), GUARD)
+    end(hasher)
+
+
+async def test_who_mistypes_at_home_is_no_flood() -> None:
+    hasher = ThreadedPasswordHasher(threads=2, threads_in_a_flood=1)
+    await guess(hasher, known_place=True)
+    assert hasher._threads_for_strangers() == 2
+    end(hasher)
+
+
+async def guess(hasher: ThreadedPasswordHasher, *, known_place: bool = False) -> None:
+    """Wrong passwords, more than anybody would mistype."""
+    for _ in range(8):
+        assert await verify(hasher, None, "x", known_place=known_place) == WRONG
+
+
+async def test_the_hasher_of_the_service_leaves_one_processor_in_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "usable_processors", lambda: 8)
+    hasher = app.build_hasher(settings.load_settings({}))
+    await guess(hasher)
+    assert hasher._threads_for_strangers() == 7
+    end(hasher)
+
+
+async def test_one_after_another_is_hashed_by_the_same_thread() -> None:
+    hasher = ThreadedPasswordHasher(threads=3)
+    assert len({await run(hasher, threading.get_ident, b"s", True) for _ in range(6)}) == 1
+    end(hasher)
+
+
+async def test_the_threads_that_there_are_do_the_work_of_those_that_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hasher = ThreadedPasswordHasher(threads=2)
+    with monkeypatch.context() as patched:
+        start, started = threading.Thread.start, list[threading.Thread]()
+
+        def start_one(thread: threading.Thread) -> None:
+            if started:
+                no_thread(thread)
+            started.append(thread)
+            start(thread)
+
+        patched.setattr(threading.Thread, "start", start_one)
+        assert await asyncio.gather(*(run(hasher, lambda: "done", b"s", False) for _ in range(3))) == ["done"] * 3
+    meeting = threading.Barrier(2)
+    await asyncio.wait_for(asyncio.gather(*(run(hasher, meeting.wait, b"s", True) for _ in range(2))), GUARD)
     end(hasher)
 
 

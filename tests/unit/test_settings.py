@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from keybearer.server import settings
 from keybearer.server.domain.sessions import SessionPolicy
 from keybearer.server.settings import PREFIX, SETTINGS, Setting, Settings, SettingsError, is_loopback, load_settings
 
@@ -252,10 +253,12 @@ def test_hash_threads_are_divided_among_the_workers() -> None:
     assert load_settings({"KEYBEARER_WORKERS": "9", "KEYBEARER_HASH_THREADS": "5"}).hash_threads == 5
 
 
-def test_in_a_crowd_one_processor_of_all_workers_has_no_hashes() -> None:
-    processors = len(os.sched_getaffinity(0))
-    assert load_settings({}).hash_threads_in_a_crowd == max(1, processors - 1)
-    assert load_settings({"KEYBEARER_WORKERS": "256"}).hash_threads_in_a_crowd == max(1, (processors - 1) // 256)
+@pytest.mark.parametrize(("workers", "threads"), [(1, 7), (2, 3), (3, 2), (4, 1), (8, 1)])
+def test_in_a_flood_a_processor_is_left_without_hashes(
+    monkeypatch: pytest.MonkeyPatch, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr(settings, "usable_processors", lambda: 8)
+    assert load_settings({"KEYBEARER_WORKERS": str(workers)}).hash_threads_in_a_flood == threads
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _read_key(settings: Settings, randomness: Randomness) -> bytes:
 def build_hasher(settings: Settings) -> ThreadedPasswordHasher:
     return ThreadedPasswordHasher(
         threads=settings.hash_threads,
-        threads_in_a_crowd=settings.hash_threads_in_a_crowd,
+        threads_in_a_flood=settings.hash_threads_in_a_flood,
         queue_limit=settings.hash_queue_limit,
         wait_limit=settings.hash_wait_limit,
         share_limit=settings.hash_per_address_limit,

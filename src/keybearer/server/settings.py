@@ -243,8 +243,8 @@ class Settings:
         return None if path is None else path.with_name(path.name + ".key")
 
     @property
-    def hash_threads_in_a_crowd(self) -> int:
-        """Of this process, so that all workers together leave one processor without hashes (decision 0018)."""
+    def hash_threads_in_a_flood(self) -> int:
+        """Those of this process that compute hashes for strangers, so that one processor is left (decision 0018)."""
         return max(1, (usable_processors() - 1) // self.workers)
 
     def warnings(self) -> list[str]:

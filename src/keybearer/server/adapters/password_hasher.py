@@ -18,11 +18,10 @@ is in peace at nice 19, and 2.7 times at nice 15: the share of a hash comes in s
 thread has short slices besides (adapters/scheduling.py), so that it does not wait for a hash when it wakes: under a
 flood of logins the p99 of token info at 40 % of capacity is 1.1 ms with them, 2.4 ms without.
 
-A core that computes hashes is not one that stands idle all the same. Whoever has run, however briefly, has no claim to
-it before a hash has run; so where two threads of the service meet on a core, one waits for the hash until the kernel's
-next tick, 4 ms at 250 Hz (seen with the tracer of sched_switch). Event loop and database thread hand the interpreter to
-and fro, and each wait of one is one of the other: with both cores of two full of hashes a refresh took four times as
-long as in peace. While many strangers wait for a hash, one core is left without (docs/decisions/0018).
+Even so a core that computes hashes is not one that stands idle. Where two threads of the service meet on it and one
+gives way to the other, the hash has had less than either and runs until the kernel's next tick, 4 ms at 250 Hz. With
+hashes on both cores of two a refresh took four times as long at p99 as in peace. So in a flood of guesses strangers
+leave one core to everybody else (docs/decisions/0018).
 
 Beside other programs, or token traffic that takes all there is, a hash can take seconds. Nobody waits for his turn for
 longer than a limit, and who has gone has no turn: those who still wait come sooner.
@@ -55,14 +54,14 @@ Result = TypeVar("Result")
 
 NICENESS = 19
 
-CROWD = 16
-"""Logins from unknown places that wait: with more of them it is a crowd. So many are done in a quarter of a second."""
-
 _EXPECTED_SECONDS = 0.03
 """What a hash is thought to take until the first is measured."""
 
 _MEMORY = 0.9
 """Weight of what was known before a new measurement."""
+
+_FLOOD = 0.5
+"""The share of wrong passwords above which it is a flood: so many do not mistype."""
 
 
 @dataclass(eq=False, slots=True)
@@ -125,16 +124,16 @@ _Finish = Callable[[_Thread, Entry[_Job[Any]], Callable[[], None]], None]
 class ThreadedPasswordHasher:
     """A `ports.PasswordHasher`. It belongs to the event loop that uses it first; its threads start with the first work.
 
-    While more than `CROWD` logins from unknown places wait, `threads_in_a_crowd` compute at most (unless it is said,
-    all do). `wait_limit` (seconds) bounds the wait for a thread. `failure_floor` (seconds) is the floor of
-    `FailureFloor` to begin with: what the slowest imported hash takes, or 0 when none is stored.
+    While most of the passwords from unknown places are wrong, `threads_in_a_flood` at most compute hashes for them;
+    unless it is said, all do. `wait_limit` (seconds) bounds the wait for a thread. `failure_floor` (seconds) is the
+    floor of `FailureFloor` to begin with: what the slowest imported hash takes, or 0 when none is stored.
     """
 
     def __init__(
         self,
         *,
         threads: int | None = None,
-        threads_in_a_crowd: int | None = None,
+        threads_in_a_flood: int | None = None,
         queue_limit: int = 500,
         share_limit: int = 32,
         wait_limit: float = 10.0,
@@ -143,8 +142,12 @@ class ThreadedPasswordHasher:
         self.verifications = 0
         """Verifications done, those of unknown users among them."""
         self._thread_count = threads or usable_processors()
-        self._threads_in_a_crowd = min(self._thread_count, threads_in_a_crowd or self._thread_count)
+        self._threads_in_a_flood = min(self._thread_count, threads_in_a_flood or self._thread_count)
         self._wait_limit = wait_limit
+        self._wrong = 0.0
+        """Of the passwords that strangers tried, lately."""
+        self._strangers = 0
+        """Hashes that threads are working at for them."""
         self._threads: list[_Thread] = []
         self._idle: list[_Thread] = []
         self._queue: FairQueue[_Job[Any]] = FairQueue(limit=queue_limit, share_limit=share_limit)
@@ -195,6 +198,8 @@ class ThreadedPasswordHasher:
             work = partial(_verify, None, b"")
         done, seconds = await self._run(work, claim, known_place, gone)
         self.verifications += 1
+        if not (known_place or claim.known_place):
+            self._wrong = _smoothed(self._wrong, not done.right)
         if done.right:
             return PasswordVerdict(right=True, rehashed=done.rehashed)
         self._floor.learn(done.scheme, seconds)
@@ -275,37 +280,48 @@ class ThreadedPasswordHasher:
         """Not in the constructor: threads would not survive a fork of the process that composes the application."""
         while len(self._threads) < self._thread_count:
             thread = _Thread(len(self._threads), self._finish)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there is no room for more threads in this machine or container
+                if not self._threads:
+                    raise
+                return
             self._threads.append(thread)
             self._idle.append(thread)
 
     def _dispatch(self) -> None:
         """Give idle threads the next entries. No more is handed out, so that whoever waits can still be overtaken.
 
-        The thread that was busy last goes first: in a crowd it is always the same, on a core of its own.
+        The thread that was busy last goes first: in a flood it is mostly the same, and mostly on the same core.
         """
-        while self._idle and self.running < self._threads_now() and (entry := self._queue.take()):
+        while self._idle and (entry := self._queue.take(strangers=self._strangers < self._threads_for_strangers())):
+            self._strangers += not entry.known_place
             entry.item.started_at = entry.item.loop.time()
             self._idle.pop().give(entry)
 
-    def _threads_now(self) -> int:
-        return self._threads_in_a_crowd if self._queue.from_unknown_places > CROWD else self._thread_count
+    def _threads_for_strangers(self) -> int:
+        return self._threads_in_a_flood if self._wrong > _FLOOD else self._thread_count
 
     def _finish(self, thread: _Thread, entry: Entry[_Job[Any]], settle: Callable[[], None]) -> None:
         """On the loop: free the thread and the source's share, answer the caller, go on."""
         job = entry.item
         self._idle.append(thread)
+        self._strangers -= not entry.known_place
         self._queue.finish(entry)
         job.seconds = job.loop.time() - job.started_at
-        self._seconds_per_hash = _MEMORY * self._seconds_per_hash + (1 - _MEMORY) * job.seconds
+        self._seconds_per_hash = _smoothed(self._seconds_per_hash, job.seconds)
         settle()
         self._dispatch()
 
     def _overloaded(self) -> errors.Overloaded:
         """With the time after which the work in hand should be done."""
         in_hand = self._queue.claimed + len(self._queue) + self.running
-        seconds = in_hand * self._seconds_per_hash / self._threads_now()
+        seconds = in_hand * self._seconds_per_hash / self._threads_for_strangers()
         return errors.Overloaded(retry_after=math.ceil(seconds))
+
+
+def _smoothed(known: float, measured: float) -> float:
+    return _MEMORY * known + (1 - _MEMORY) * measured
 
 
 class FailureFloor:
@@ -327,7 +343,7 @@ class FailureFloor:
 
     def learn(self, scheme: str, seconds: float) -> None:
         known = self._slowest.get(scheme, 0.0)
-        self._slowest[scheme] = max(seconds, _MEMORY * known + (1 - _MEMORY) * seconds)
+        self._slowest[scheme] = max(seconds, _smoothed(known, seconds))
 
     @property
     def seconds(self) -> float:

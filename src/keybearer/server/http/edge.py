@@ -281,7 +281,7 @@ class Edge:
         no credential of his says nothing of him.
         """
         standing = request.standing
-        overloaded = code == Overloaded.code  # a login, whose body was read and whose user looked up
+        overloaded = code == Overloaded.code  # mostly a login, after its body was read and its user looked up
         if standing == "strange" and (status < 500 or overloaded):
             self.turns.judge(refused=status >= 400, is_dear=overloaded)
         if status < 400:

@@ -84,18 +84,12 @@ class FairQueue(Generic[Item]):
         """How many have room, and are still to come."""
         return self._claimed[True] + self._claimed[False]
 
-    @property
-    def from_unknown_places(self) -> int:
-        """How many wait, or have room, that come from unknown places."""
-        return self._lanes[False].size + self._claimed[False]
-
     def has_room(self, *shares: bytes, known_place: bool) -> bool:
         """Whether `claim` would answer one."""
         if any(self._in_hand.get(share, 0) >= self._share_limit for share in shares):
             return False
-        if len(self) + self.claimed >= self._limit:
-            return False
-        return known_place or self.from_unknown_places < self._limit // 2
+        unknown = self._lanes[False].size + self._claimed[False]
+        return len(self) + self.claimed < self._limit and (known_place or unknown < self._limit // 2)
 
     def claim(self, *shares: bytes, known_place: bool) -> Claim | None:
         """Room for one entry; None, and nothing changed, when the queue or a share is full."""
@@ -127,10 +121,12 @@ class FairQueue(Generic[Item]):
         claim.is_open = False
         self._claimed[claim.known_place] -= 1
 
-    def take(self) -> Entry[Item] | None:
-        """The next entry, or None when nobody waits. Its shares have it in hand until `finish`."""
-        preferred, other = self._lanes[self._known_place_next], self._lanes[not self._known_place_next]
-        lane = preferred if preferred.size else other
+    def take(self, *, strangers: bool = True) -> Entry[Item] | None:
+        """The next entry, without `strangers` the next from a known place; None when there is none. Its shares have it
+        in hand until `finish`."""
+        lane = self._lanes[self._known_place_next or not strangers]
+        if strangers and not lane.size:
+            lane = self._lanes[not self._known_place_next]
         if not lane.size:
             return None
         entry = lane.take()
